@@ -19,7 +19,7 @@ class EmptyOrder(OrderRefused):
         return "There is nothing in this order."
 
 
-@dataclass
+@dataclass(eq=False)
 class TooManyLines(OrderRefused):
     most: int
 
@@ -27,7 +27,7 @@ class TooManyLines(OrderRefused):
         return f"An order has at most {self.most} different products."
 
 
-@dataclass
+@dataclass(eq=False)
 class UnknownProduct(OrderRefused):
     sku: str
 
@@ -35,7 +35,7 @@ class UnknownProduct(OrderRefused):
         return f"There is no product “{self.sku}” for sale."
 
 
-@dataclass
+@dataclass(eq=False)
 class QuantityOutOfRange(OrderRefused):
     sku: str
     most: int
@@ -44,7 +44,7 @@ class QuantityOutOfRange(OrderRefused):
         return f"The quantity of “{self.sku}” has to be between 1 and {self.most}."
 
 
-@dataclass
+@dataclass(eq=False)
 class MixedCurrencies(OrderRefused):
     currencies: tuple[str, ...]
 
@@ -52,7 +52,7 @@ class MixedCurrencies(OrderRefused):
         return f"One order has one currency, and these products have {' and '.join(self.currencies)}."
 
 
-@dataclass
+@dataclass(eq=False)
 class NotEnoughStock(OrderRefused):
     sku: str
     name: str
@@ -64,7 +64,7 @@ class NotEnoughStock(OrderRefused):
         return f"Only {self.available} of “{self.name}” are left."
 
 
-@dataclass
+@dataclass(eq=False)
 class CartAlreadyOrdered(ShopError):
     """This cart became an order before: another tab, or a second click."""
 
@@ -74,7 +74,7 @@ class CartAlreadyOrdered(ShopError):
         return f"This cart was ordered as {self.number}."
 
 
-@dataclass
+@dataclass(eq=False)
 class CartChanged(ShopError):
     """The cart is not what the shopper saw when they pressed the button."""
 
@@ -87,7 +87,7 @@ class UnknownOrder(ShopError):
         super().__init__(f"There is no order {number}.")
 
 
-@dataclass
+@dataclass(eq=False)
 class OrderCannotBecome(ShopError):
     """The order's status does not allow this move."""
 

@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.contrib.postgres.search import SearchVector
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -14,6 +14,10 @@ from money import Money
 
 MAX_QUANTITY = 99
 MAX_LINES = 50
+# The index and the search have to spell this alike, or the index is not used.
+PRODUCT_TEXT = SearchVector("name", weight="A", config="english") + SearchVector(
+    "description", weight="C", config="english"
+)
 
 
 class Category(models.Model):
@@ -50,20 +54,13 @@ class Product(models.Model):
     weight_grams = models.PositiveIntegerField("weight", help_text="In grams, packed.")
     image = models.CharField(max_length=200, blank=True, help_text="A path below static/.")
     is_active = models.BooleanField("for sale", default=True)
-    search = models.GeneratedField(
-        expression=SearchVector("name", weight="A", config="english")
-        + SearchVector("description", weight="C", config="english"),
-        output_field=SearchVectorField(),
-        db_persist=True,
-        editable=False,
-    )
 
     class Meta:
         ordering = ["name", "id"]
         indexes = [
             models.Index(fields=["name", "id"], condition=Q(is_active=True), name="product_list"),
             models.Index(fields=["category", "name", "id"], condition=Q(is_active=True), name="product_list_category"),
-            GinIndex(fields=["search"], name="product_search"),
+            GinIndex(PRODUCT_TEXT, name="product_search"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(price_amount__gt=0), name="product_price_positive"),

@@ -148,7 +148,7 @@ def _products(wanted: dict[str, int]) -> list[Product]:
     """The products in the order they were asked for."""
     found = {
         product.sku: product
-        for product in Product.objects.filter(sku__in=wanted, is_active=True).defer("description", "search")
+        for product in Product.objects.filter(sku__in=wanted, is_active=True).defer("description")
     }
     available = inventory.available(found)
     products = []
