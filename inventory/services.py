@@ -61,12 +61,15 @@ _RECEIVE = """
 
 
 @transaction.atomic
-def receive(sku: str, quantity: int, note: str = "") -> None:
-    """Put ``quantity`` new units of ``sku`` on the shelf; the first delivery creates the item."""
+def receive(sku: str, quantity: int, note: str = "") -> int:
+    """Put ``quantity`` new units of ``sku`` on the shelf; the first delivery creates the item.
+
+    Returns the id of the line in the ledger, which `write_off` does too.
+    """
     _check_quantities({sku: quantity})
     with connection.cursor() as cursor:
         cursor.execute(_RECEIVE, [sku, quantity])
-    StockMovement.objects.create(item_id=sku, kind=Kind.RECEIVED, delta=quantity, note=note)
+    return StockMovement.objects.create(item_id=sku, kind=Kind.RECEIVED, delta=quantity, note=note).pk
 
 
 @transaction.atomic
@@ -166,14 +169,14 @@ def restock(reference: str, lines: Mapping[str, int], *, return_reference: str) 
 
 
 @transaction.atomic
-def write_off(sku: str, quantity: int, note: str) -> None:
+def write_off(sku: str, quantity: int, note: str) -> int:
     """Remove broken or lost units that nobody was promised. Raises `OutOfStock`."""
     _check_quantities({sku: quantity})
     item = _lock([sku])[sku]
     if item.available < quantity:
         raise OutOfStock(sku, quantity, item.available)
     _change({sku: quantity}, on_hand=-1)
-    StockMovement.objects.create(item_id=sku, kind=Kind.WRITTEN_OFF, delta=-quantity, note=note)
+    return StockMovement.objects.create(item_id=sku, kind=Kind.WRITTEN_OFF, delta=-quantity, note=note).pk
 
 
 def _check_quantities(lines: Mapping[str, int]) -> None:
