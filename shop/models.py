@@ -213,13 +213,14 @@ class OrderLine(models.Model):
 class IdempotencyKey(models.Model):
     """A client's key with the answer it was given, stored in the commit that did the work.
 
-    The unique pair is the guard: of two requests with one key the second waits for the first commit
+    The unique constraint is the guard: of two requests with one key the second waits for the first commit
     and then reads its answer. ``caller`` is part of it, so that nobody replays somebody else's answer.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    caller = models.CharField(max_length=64, help_text="Whose key it is, e.g. user:7 or a guest's digest.")
-    key = models.CharField(max_length=255)
+    caller = models.CharField(max_length=64, help_text="Whose key it is: user:7, or guest.")
+    operation = models.CharField(max_length=100, help_text="Method and path.")
+    key = models.CharField(max_length=64, help_text="SHA-256 of the key: a copy of the table replays nothing.")
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of the request it belongs to.")
     response_status = models.PositiveSmallIntegerField(null=True, blank=True)
     response_body = models.JSONField(null=True, blank=True)
@@ -227,7 +228,7 @@ class IdempotencyKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["caller", "key"], name="idempotency_key_once_per_caller")]
+        constraints = [models.UniqueConstraint(fields=["caller", "operation", "key"], name="idempotency_key_once")]
 
     def __str__(self) -> str:
         return f"{self.caller} {self.key}"

@@ -74,8 +74,9 @@ class Migration(migrations.Migration):
             name='IdempotencyKey',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('caller', models.CharField(help_text="Whose key it is, e.g. user:7 or a guest's digest.", max_length=64)),
-                ('key', models.CharField(max_length=255)),
+                ('caller', models.CharField(help_text='Whose key it is: user:7, or guest.', max_length=64)),
+                ('operation', models.CharField(help_text='Method and path.', max_length=100)),
+                ('key', models.CharField(help_text='SHA-256 of the key: a copy of the table replays nothing.', max_length=64)),
                 ('fingerprint', models.CharField(help_text='SHA-256 of the request it belongs to.', max_length=64)),
                 ('response_status', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('response_body', models.JSONField(blank=True, null=True)),
@@ -156,7 +157,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='idempotencykey',
-            constraint=models.UniqueConstraint(fields=('caller', 'key'), name='idempotency_key_once_per_caller'),
+            constraint=models.UniqueConstraint(fields=('caller', 'operation', 'key'), name='idempotency_key_once'),
         ),
         migrations.AddConstraint(
             model_name='orderline',
