@@ -99,8 +99,10 @@ TEMPLATES = [
 # its row locks before anybody gives up waiting for them.
 DATABASE_URL = env.str("DATABASE_URL", default="postgres://nobody@127.0.0.1:1/run-make-run-or-set-DATABASE_URL")
 _database: dict[str, Any] = env.db_url_config(DATABASE_URL)
+_options = _database.get("OPTIONS", {})
+_database["HOST"] = _options.pop("host", _database["HOST"])  # a Unix socket: postgres://user@/name?host=/folder
 _database["OPTIONS"] = {
-    **_database.get("OPTIONS", {}),
+    **_options,
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
     "options": (
@@ -169,7 +171,7 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
+        if not env.bool("STATIC_MANIFEST", default=not DEBUG)
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }

@@ -1,0 +1,32 @@
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """A database named for this run: DATABASE_URL may be shared with another one."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    database.setdefault("TEST", {})["NAME"] = f"test_{database['NAME']}_{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser. Without one the test is skipped; in CI it fails."""
+    if CHROMIUM is None:
+        reason = "no chromium on this machine (Debian: apt-get install chromium)"
+        pytest.fail(reason) if IN_CI else pytest.skip(reason)
+    return CHROMIUM
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that ask for `chromium` carry the marker `browser`: ``pytest -m "not browser"``."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
