@@ -1,0 +1,210 @@
+"""The rows of the engine. `store` writes saga, steps, attempts and events; nothing else does."""
+
+from typing import ClassVar
+
+import uuid_utils.compat as uuid_utils
+from django.conf import settings
+from django.contrib.postgres.indexes import OpClass
+from django.db import models
+from django.db.models import Q
+
+from sagas.outcomes import OutcomeKind
+from sagas.states import LIVE, TERMINAL, ActionStatus, CompensationStatus, SagaStatus, Side, SuspendReason
+
+
+class SagaInstance(models.Model):
+    """One run of a saga. ``wake_at`` is the one recovery mechanism: a due saga is looked at."""
+
+    # Time-ordered (RFC 9562, version 7), so that the newest rows lie together; random enough that a
+    # database restored from a backup never repeats an idempotency key.
+    id = models.UUIDField(primary_key=True, default=uuid_utils.uuid7, editable=False)
+    definition = models.CharField(max_length=100)
+    definition_version = models.PositiveIntegerField()
+    business_key = models.CharField(max_length=200)
+    data = models.JSONField()
+    status = models.CharField(max_length=12, choices=[(s, s.capitalize()) for s in SagaStatus])
+    backward = models.BooleanField(default=False)
+    pivot_passed = models.BooleanField(default=False)
+    generation = models.PositiveIntegerField(default=0)
+    version = models.PositiveIntegerField(default=1)
+    wake_at = models.DateTimeField(null=True)
+    waiting_on = models.JSONField(null=True)
+    suspend_reason = models.CharField(max_length=20, blank=True, choices=[(r, r) for r in SuspendReason])
+    attention = models.TextField(blank=True)
+    failure = models.JSONField(null=True)
+    stalls = models.PositiveSmallIntegerField(default=0)
+    deadline_at = models.DateTimeField(null=True)
+    caused_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="caused")
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "saga"
+        permissions: ClassVar = [
+            ("retry_saga", "Can retry a saga"),
+            ("compensate_saga", "Can turn a saga back"),
+            ("resolve_saga", "Can resolve an unknown outcome"),
+            ("pause_saga", "Can pause and resume a saga"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint("definition", "business_key", name="saga_one_per_definition_and_key"),
+            models.CheckConstraint(condition=Q(status__in=list(SagaStatus)), name="saga_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=sorted(LIVE)) | Q(wake_at=None, waiting_on=None, ended_at__isnull=False),
+                name="saga_ended_waits_for_nothing",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[*sorted(TERMINAL), SagaStatus.SUSPENDED])
+                | Q(wake_at__isnull=False)
+                | Q(waiting_on__isnull=False),
+                name="saga_live_has_a_reason_to_wait",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=SagaStatus.SUSPENDED) & ~Q(suspend_reason="")
+                | ~Q(status=SagaStatus.SUSPENDED) & Q(suspend_reason=""),
+                name="saga_suspended_says_why",
+            ),
+        ]
+        indexes: ClassVar = [
+            # The sweeper and the claim: what is due, oldest first.
+            models.Index("wake_at", name="saga_due", condition=Q(wake_at__isnull=False)),
+            # Lists: newest first, by status, by definition, by key.
+            models.Index("status", "-id", name="saga_by_status"),
+            models.Index("definition", "-id", name="saga_by_definition"),
+            models.Index(OpClass("business_key", "text_pattern_ops"), name="saga_by_key"),
+            # What a person has to look at.
+            models.Index("-id", name="saga_for_a_person", condition=~Q(attention="") | Q(status=SagaStatus.SUSPENDED)),
+            models.Index("id", name="saga_live", condition=Q(status__in=sorted(LIVE))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.definition} {self.business_key}"
+
+
+class SagaStep(models.Model):
+    """Where one step of a saga stands; the row appears when the step is first touched."""
+
+    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=13)
+    action = models.CharField(max_length=10, choices=[(s, s.capitalize()) for s in ActionStatus])
+    compensation = models.CharField(max_length=10, choices=[(s, s.capitalize()) for s in CompensationStatus])
+    action_attempts = models.PositiveIntegerField(default=0)
+    compensation_attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    token = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField(null=True)
+    receipt = models.JSONField(null=True)
+    error = models.TextField(blank=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "step"
+        ordering: ClassVar = ["position"]
+        constraints: ClassVar = [
+            models.UniqueConstraint("saga", "position", name="step_one_per_position"),
+            models.CheckConstraint(condition=Q(action__in=list(ActionStatus)), name="step_action_is_known"),
+            models.CheckConstraint(
+                condition=Q(compensation__in=list(CompensationStatus)), name="step_compensation_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StepAttempt(models.Model):
+    """One try of an action or a compensation. Written when it starts and once more when it ends."""
+
+    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    position = models.PositiveSmallIntegerField()
+    side = models.CharField(max_length=12, choices=[(s, s.capitalize()) for s in Side])
+    number = models.PositiveIntegerField()
+    step = models.CharField(max_length=100)
+    generation = models.PositiveIntegerField()
+    worker = models.CharField(max_length=100)
+    idempotency_key = models.CharField(max_length=200)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=10, blank=True, choices=[(k, k.capitalize()) for k in OutcomeKind])
+    error_class = models.CharField(max_length=200, blank=True)
+    fingerprint = models.CharField(max_length=16, blank=True)
+    message = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = "attempt"
+        ordering: ClassVar = ["started_at", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint("saga", "position", "side", "number", name="attempt_one_per_number"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.side} {self.number}"
+
+
+class SagaEvent(models.Model):
+    """One change of one status, written in the commit that made it. Append-only."""
+
+    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="events")
+    step = models.CharField(max_length=100, blank=True)
+    what = models.CharField(max_length=12)  # saga, action or compensation
+    before = models.CharField(max_length=12, blank=True)
+    after = models.CharField(max_length=12)
+    actor = models.CharField(max_length=200)
+    why = models.TextField(blank=True)
+    generation = models.PositiveIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "event"
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.step or 'saga'} {self.what}: {self.before} to {self.after}"
+
+
+class SemanticLock(models.Model):
+    """A resource that a live saga holds. The unique row is the lock: inserts decide, never look-then-write."""
+
+    resource_type = models.CharField(max_length=100)
+    resource_id = models.CharField(max_length=200)
+    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="locks")
+    generation = models.PositiveIntegerField()
+    taken_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "semantic lock"
+        constraints: ClassVar = [
+            models.UniqueConstraint("resource_type", "resource_id", name="lock_one_holder_per_resource"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.resource_type} {self.resource_id}"
+
+
+class Operation(models.Model):
+    """What a person did to a saga, and why; written in the commit that did it. Append-only.
+
+    ``id`` is made by the page that offers the operation, so that a double click is one row.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="operations")
+    name = models.CharField(max_length=20)
+    step = models.CharField(max_length=100, blank=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.TextField()
+    detail = models.JSONField(default=dict)
+    status_before = models.CharField(max_length=12)
+    status_after = models.CharField(max_length=12)
+    version_after = models.PositiveIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["-at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} by {self.actor}"

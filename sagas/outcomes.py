@@ -1,0 +1,96 @@
+"""How a step says what came of it. Three outcomes: done, refused, unknown. Pure.
+
+A step function returns its receipt when it is done, and raises one of these otherwise. Any
+other exception is a bug: a local step was rolled back, of a remote step nobody knows.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+R = TypeVar("R")
+
+
+class Refused(Exception):
+    """A business no, with no lasting effect: declined, out of stock. The saga turns back."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class Transient(Exception):
+    """Definitely no effect, and worth another try: connection refused, 429, 503 promising nothing was done."""
+
+    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.message, self.retry_after = message, retry_after
+
+
+class Unknown(Exception):
+    """It may have happened: a time-out, a lost answer, an ambiguous 5xx."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Happened(Generic[R]):
+    """A check's answer: the effect is there, with this receipt."""
+
+    receipt: R
+
+
+@dataclass(frozen=True, slots=True)
+class DidNotHappen:
+    """A check's answer: no effect is there, and the key can no longer make one. "Not found" is not a proof."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CannotTell:
+    """A check's answer: no proof either way; the call is repeated with the same key."""
+
+    reason: str
+
+
+CheckAnswer = Happened[R] | DidNotHappen | CannotTell
+
+
+class OutcomeKind(StrEnum):
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+    TRANSIENT = "TRANSIENT"
+    UNKNOWN = "UNKNOWN"
+    BUG = "BUG"
+    LEASE_OVER = "LEASE_OVER"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt, as the machine and the attempt's row see it."""
+
+    kind: OutcomeKind
+    receipt: Any = None
+    code: str = ""
+    message: str = ""
+    retry_after: timedelta | None = None
+    error: BaseException | None = None
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """The outcome that an exception of a step function stands for."""
+    match error:
+        case Refused():
+            return Outcome(OutcomeKind.REFUSED, code=error.code, message=error.message, error=error)
+        case Transient():
+            after = error.retry_after
+            return Outcome(
+                OutcomeKind.TRANSIENT, code="transient", message=error.message, retry_after=after, error=error
+            )
+        case Unknown():
+            return Outcome(OutcomeKind.UNKNOWN, code="unknown", message=error.message, error=error)
+    return Outcome(OutcomeKind.BUG, code="bug", message=f"{type(error).__name__}: {error}", error=error)

@@ -1,0 +1,79 @@
+"""Where a saga stands, as values: what `machine` computes with and `store` loads and writes. Pure."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sagas.plan import Plan
+from sagas.states import TERMINAL, ActionStatus, CompensationStatus, SagaStatus, Side, SuspendReason
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """Where one step stands. ``token`` fences its attempt in flight; 0 when there is none.
+
+    ``due_at`` is the end of the lease while an attempt is in flight, of the backoff otherwise.
+    ``failures`` counts against the budget of the side at work; attempts count for ever.
+    """
+
+    action: ActionStatus = ActionStatus.PENDING
+    compensation: CompensationStatus = CompensationStatus.NOT_NEEDED
+    action_attempts: int = 0
+    compensation_attempts: int = 0
+    failures: int = 0
+    token: int = 0
+    due_at: datetime | None = None
+    receipt: Any = None
+    error: str = ""
+
+    @property
+    def in_flight(self) -> bool:
+        return self.token != 0
+
+    @property
+    def may_have_happened(self) -> bool:
+        return self.action in (ActionStatus.SUCCEEDED, ActionStatus.UNKNOWN)
+
+    def attempts(self, side: Side) -> int:
+        return self.action_attempts if side is Side.ACTION else self.compensation_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class SagaState:
+    """Where a saga stands. ``generation`` numbers the remote attempts; it only grows."""
+
+    steps: tuple[StepState, ...]
+    status: SagaStatus = SagaStatus.PENDING
+    backward: bool = False
+    pivot_passed: bool = False
+    generation: int = 0
+    deadline_at: datetime | None = None
+    wake_at: datetime | None = None
+    waiting_on: dict[str, Any] | None = None
+    suspend_reason: SuspendReason | None = None
+    attention: str = ""
+    failure: dict[str, str] | None = None
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    def with_step(self, position: int, **changes: Any) -> "SagaState":
+        steps = list(self.steps)
+        steps[position] = replace(steps[position], **changes)
+        return replace(self, steps=tuple(steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One attempt that may start now. ``settle``: ask what became of the last one first."""
+
+    position: int
+    side: Side
+    settle: bool = False
+
+
+def new_saga(plan: Plan, now: datetime) -> SagaState:
+    """The state of a saga that was just started: due at once."""
+    deadline = now + plan.deadline if plan.deadline else None
+    return SagaState(tuple(StepState() for _ in plan.steps), deadline_at=deadline, wake_at=now)
