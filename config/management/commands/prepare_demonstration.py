@@ -1,0 +1,29 @@
+"""`manage.py prepare_demonstration`: what `manage.py up` does before the shop opens. Safe to repeat."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+DEMONSTRATION_ADMIN = DEMONSTRATION_PASSWORD = "admin"  # noqa: S105 - only while DEBUG
+
+
+class Command(BaseCommand):
+    help = "Migrate, make the demonstration's admin (only while DEBUG) and its catalogue."
+
+    def handle(self, **options: Any) -> None:
+        call_command("migrate", interactive=False, verbosity=0)
+        if settings.DEBUG:
+            make_demonstration_admin()
+        call_command("seed_catalogue")
+
+
+def make_demonstration_admin() -> None:
+    """Make admin / admin, unless somebody of that name is there."""
+    users = get_user_model()._default_manager
+    if not users.filter(username=DEMONSTRATION_ADMIN).exists():
+        users.create_superuser(  # type: ignore[attr-defined]
+            DEMONSTRATION_ADMIN, "admin@localhost", DEMONSTRATION_PASSWORD
+        )
