@@ -1,0 +1,206 @@
+"""The gateway's webhooks: signature and age checked, stored raw once, then applied.
+
+An event may be late, doubled, out of order or for another order. It makes the same conditional
+transitions as an answer to our own call and never goes back: UNKNOWN, AUTHORIZED, CAPTURED.
+Its amounts are compared with our intent, never believed.
+"""
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from payments.exceptions import InvalidEvent
+from payments.models import GatewayEvent, Payment, Refund
+
+TOLERANCE_SECONDS = 300
+Status = Payment.Status
+EventStatus = GatewayEvent.Status
+
+_STORE = """
+    INSERT INTO payments_gatewayevent (event_id, kind, payload, reference, status, note, received_at)
+    VALUES (%s, %s, %s, %s, 'RECEIVED', '', clock_timestamp())
+    ON CONFLICT (event_id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventReceipt:
+    """What became of an event: whether it was new, whom it is about, and its status in the inbox."""
+
+    event_id: str
+    is_new: bool
+    reference: str
+    status: str
+
+
+def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None = None) -> EventReceipt:
+    """Store a webhook and apply it. A repeated event changes nothing.
+
+    ``signature`` is the header ``Stripe-Signature``. Raises `InvalidEvent` when no secret of the settings
+    made it (several may be valid while one is replaced) or when it is older or newer than five minutes.
+    """
+    _verify(body, signature, settings.BANK_WEBHOOK_SECRETS if secrets is None else secrets)
+    try:
+        event = json.loads(body)
+        subject = event["data"]["object"]
+        event_id, kind = str(event["id"])[:100], str(event["type"])[:100]
+        reference = str((subject.get("metadata") or {}).get("reference", ""))[:64]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidEvent("the body is not an event") from error
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_STORE, [event_id, kind, body.decode(), reference])
+        is_new = cursor.rowcount == 1
+    status = _apply(event_id) if is_new else GatewayEvent.objects.get(event_id=event_id).status
+    return EventReceipt(event_id, is_new, reference, status)
+
+
+def apply_pending_events(limit: int = 500) -> int:
+    """Apply stored events that no one finished, and try again those for which nothing was found. Returns how many."""
+    pending = GatewayEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN]).order_by("id")
+    applied = [_apply(event_id) for event_id in pending.values_list("event_id", flat=True)[:limit]]
+    return sum(status in (EventStatus.APPLIED, EventStatus.SUPERSEDED) for status in applied)
+
+
+@transaction.atomic
+def _apply(event_id: str) -> str:
+    event = GatewayEvent.objects.select_for_update().get(event_id=event_id)
+    if event.status in (EventStatus.APPLIED, EventStatus.SUPERSEDED):
+        return event.status
+    try:
+        status, note = _transition(event.kind, json.loads(event.payload)["data"]["object"])
+    except (KeyError, TypeError, AttributeError) as error:
+        status, note = EventStatus.OPEN, f"cannot be read: {error}"
+    settled_at = None if status == EventStatus.OPEN else Now()
+    GatewayEvent.objects.filter(pk=event.pk).update(status=status, note=note[:300], settled_at=settled_at)
+    return status
+
+
+def _transition(kind: str, subject: dict[str, Any]) -> tuple[EventStatus, str]:
+    if kind.startswith("payment_intent."):
+        return _intent_transition(kind, subject)
+    if kind in ("refund.updated", "refund.created", "refund.failed"):
+        return _refund_transition(subject)
+    return EventStatus.SUPERSEDED, "not an event we act on"
+
+
+def _intent_transition(kind: str, intent: dict[str, Any]) -> tuple[EventStatus, str]:
+    reference = (intent.get("metadata") or {}).get("reference", "")
+    payment = Payment.objects.select_for_update().filter(reference=reference).first()
+    if payment is None:
+        return EventStatus.OPEN, "no payment with this reference"
+    if payment.intent_id not in (None, intent["id"]):
+        return EventStatus.OPEN, f"the payment is {payment.intent_id}, the event is about {intent['id']}"
+    if payment.amount and (payment.amount, payment.currency.lower()) != (intent["amount"], intent["currency"]):
+        return EventStatus.OPEN, "amount or currency differ from what was asked"
+
+    match kind:
+        case "payment_intent.amount_capturable_updated":
+            return _authorized(payment, intent)
+        case "payment_intent.succeeded":
+            return _captured(payment, intent)
+        case "payment_intent.payment_failed":
+            return _declined(payment, intent)
+        case "payment_intent.canceled":
+            return _cancelled(payment)
+    return EventStatus.SUPERSEDED, "not an event we act on"
+
+
+def _authorized(payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, str]:
+    if intent["amount_capturable"] != payment.amount:
+        return EventStatus.OPEN, "another amount was authorized than asked"
+    if payment.status == Status.UNKNOWN:
+        _update(payment, status=Status.AUTHORIZED, intent_id=intent["id"], authorized_amount=payment.amount)
+        return EventStatus.APPLIED, "authorized"
+    if payment.status in (Status.VOIDED, Status.DECLINED):
+        return EventStatus.OPEN, f"money is held for a payment that is {payment.status}"
+    return EventStatus.SUPERSEDED, f"the payment is {payment.status}"
+
+
+def _captured(payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, str]:
+    if intent["amount_received"] != payment.amount:
+        return EventStatus.OPEN, "another amount was captured than asked"
+    if payment.status in (Status.UNKNOWN, Status.AUTHORIZED):
+        _update(
+            payment,
+            status=Status.CAPTURED,
+            intent_id=intent["id"],
+            authorized_amount=payment.amount,
+            captured_amount=payment.amount,
+        )
+        return EventStatus.APPLIED, "captured"
+    if payment.status == Status.CAPTURED:
+        return EventStatus.SUPERSEDED, "captured already"
+    return EventStatus.OPEN, f"money was taken for a payment that is {payment.status}"
+
+
+def _declined(payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, str]:
+    if payment.status != Status.UNKNOWN:
+        return EventStatus.SUPERSEDED, f"the payment is {payment.status}"
+    last = intent.get("last_payment_error") or {}
+    code = str(last.get("decline_code") or last.get("code") or "card_declined")
+    _update(
+        payment,
+        status=Status.DECLINED,
+        decline_code=code[:100],
+        decline_message="The bank declined the card. Nothing was charged; try another card.",
+    )
+    return EventStatus.APPLIED, "declined"
+
+
+def _cancelled(payment: Payment) -> tuple[EventStatus, str]:
+    if payment.status in (Status.UNKNOWN, Status.AUTHORIZED, Status.VOIDING):
+        _update(payment, status=Status.VOIDED)
+        return EventStatus.APPLIED, "voided"
+    if payment.status == Status.CAPTURED:
+        return EventStatus.OPEN, "the gateway cancelled a payment that we know as captured"
+    return EventStatus.SUPERSEDED, f"the payment is {payment.status}"
+
+
+def _refund_transition(refund: dict[str, Any]) -> tuple[EventStatus, str]:
+    refund_reference = (refund.get("metadata") or {}).get("refund_reference", "")
+    row = Refund.objects.select_for_update().filter(refund_reference=refund_reference).first()
+    if row is None:
+        return EventStatus.OPEN, "no refund with this reference"
+    if row.amount != refund["amount"] or row.refund_id not in (None, refund["id"]):
+        return EventStatus.OPEN, "another refund than was asked"
+
+    if refund["status"] == "succeeded" and row.status == Refund.Status.UNKNOWN:
+        Refund.objects.filter(pk=row.pk).update(
+            status=Refund.Status.SUCCEEDED, refund_id=refund["id"], updated_at=Now()
+        )
+        Payment.objects.filter(pk=row.payment_id).update(
+            refunded_amount=F("refunded_amount") + row.amount, updated_at=Now()
+        )
+        return EventStatus.APPLIED, "refunded"
+    if refund["status"] == "failed":
+        return EventStatus.OPEN, "the bank could not give the money back"
+    return EventStatus.SUPERSEDED, f"the refund is {row.status}"
+
+
+def _update(payment: Payment, **columns: Any) -> None:
+    Payment.objects.filter(pk=payment.pk, status=payment.status).update(updated_at=Now(), **columns)
+
+
+def _verify(body: bytes, signature: str, secrets: Iterable[str]) -> None:
+    """Stripe's scheme: ``t=<seconds>,v1=<HMAC-SHA256 of "t.body">`` (https://docs.stripe.com/webhooks/signature)."""
+    fields = [part.strip().partition("=") for part in signature.split(",")]
+    stamps = [value for name, _, value in fields if name == "t"]
+    given = [value for name, _, value in fields if name == "v1"]
+    if len(stamps) != 1 or not stamps[0].isdigit() or not given:
+        raise InvalidEvent("the signature header is missing or malformed")
+    signed = stamps[0].encode() + b"." + body
+    expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in secrets]
+    if not any(hmac.compare_digest(mine.encode(), theirs.encode()) for mine in expected for theirs in given):
+        raise InvalidEvent("the signature is not the gateway's")
+    if abs(time.time() - int(stamps[0])) > TOLERANCE_SECONDS:
+        raise InvalidEvent("the signature is too old, or from the future")
