@@ -5,6 +5,7 @@
 environment wins over the file.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ from csp.constants import NONE, SELF
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+
+class Environment(environ.Env):
+    ENVIRON = dict(os.environ)  # a copy: what run.env says must not look as if a person had set it
+
+
+env = Environment()
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
-environ.Env.read_env(DATA_DIR / "run.env")
+Environment.read_env(DATA_DIR / "run.env")
 
 DEBUG = env.bool("DEBUG", default=False)
 INSECURE_SECRET_KEY = "insecure-key-for-demonstration-and-tests-only"
@@ -35,6 +41,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "django.contrib.humanize",
+    "django.forms",
     "django_rq",
     "django_htmx",
     "rest_framework",
@@ -48,6 +55,7 @@ INSTALLED_APPS = [
     "payments",
     "shipping",
     "shop",
+    "sandbox",
 ]
 
 MIDDLEWARE = [
@@ -74,8 +82,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 AXES_FAILURE_LIMIT = 10
+AXES_VERBOSE = False
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "config.problems.locked_out"
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -139,23 +149,37 @@ CARRIER_WEBHOOK_SECRETS = env.list("CARRIER_WEBHOOK_SECRETS", default=["whsec_sa
 
 # --- API ------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
+    # The token first: its challenge makes a missing login a 401.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.SessionAuthentication",
         "knox.auth.TokenAuthentication",
+        "config.authentication.SameOriginSession",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["config.throttling.DatabaseThrottle"],
+    "DEFAULT_PAGINATION_CLASS": "config.pagination.CursorPages",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.parsing.AlwaysJSON",
+    "DEFAULT_PARSER_CLASSES": ["config.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.ProblemAutoSchema",
     "EXCEPTION_HANDLER": "config.problems.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+}
+# For each client: a user, or a guest's address.
+API_REQUESTS_PER_MINUTE = {
+    "orders": env.int("API_ORDERS_PER_MINUTE", default=60),
+    "login": env.int("API_LOGINS_PER_MINUTE", default=10),
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Saga shop",
     "VERSION": "1",
+    "DESCRIPTION": "Errors are problem documents (RFC 9457): `application/problem+json` with a stable `type`.",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
@@ -175,6 +199,8 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+LOGIN_URL = "shop:login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "shop:home"
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="shop@localhost")
 
@@ -194,6 +220,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = env.bool("HTTPS", default=not DEBUG)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes come without TLS
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE_SSL_REDIRECT else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_SSL_REDIRECT
 
