@@ -43,6 +43,7 @@ class Servers:
     def start(self) -> None:
         os.environ.update(ENVIRONMENT)
         os.environ["DATA_DIR"] = str(self.data_dir)
+        (self.data_dir / "static").mkdir()  # WhiteNoise warns where STATIC_ROOT is missing
         if "DATABASE_URL" not in os.environ:
             self.run(postgres_service(self.data_dir, durable=False))
             os.environ["DATABASE_URL"] = postgres_url(self.data_dir)

@@ -1,0 +1,81 @@
+"""What the shop's API refuses. ``default_code`` is the stable type of the problem; the docstring is its page."""
+
+from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
+
+
+class IdempotencyKeyMissing(ValidationError):
+    """Orders are placed with a header `Idempotency-Key`.
+
+    Make a new random key (a UUID version 4 is good) for each order, and send the same key when you repeat the
+    request because the answer was lost: there will be one order.
+    """
+
+    default_code = "idempotency_key_missing"
+    default_detail = {"Idempotency-Key": "Send a key of your own making, such as a UUID, in this header."}
+    title = "The Idempotency-Key is missing"
+
+
+class IdempotencyKeyInvalid(ValidationError):
+    """An `Idempotency-Key` has 16 to 128 printable ASCII characters without spaces, and should be random."""
+
+    default_code = "idempotency_key_invalid"
+    default_detail = {"Idempotency-Key": "A key has 16 to 128 printable ASCII characters and no spaces."}
+    title = "The Idempotency-Key is not valid"
+
+
+class IdempotencyKeyReused(ValidationError):
+    """This `Idempotency-Key` came before with another body. Nothing was done; use a new key for a new order."""
+
+    status_code = 422
+    default_code = "idempotency_key_reused"
+    default_detail = {"Idempotency-Key": "This key belongs to a request with another body."}
+    title = "The Idempotency-Key was used for something else"
+
+
+class IdempotencyKeyInUse(APIException):
+    """A request with this `Idempotency-Key` is being worked on. Send it again to get its answer."""
+
+    status_code = 409
+    default_code = "idempotency_key_in_use"
+    default_detail = "A request with this key is being worked on. Send it again in a moment."
+    title = "The same request is under way"
+    wait = 1
+
+
+class UnknownProductInOrder(ValidationError):
+    """A line names a product that is not for sale. Nothing was ordered."""
+
+    status_code = 422
+    default_code = "unknown_product"
+    default_detail = {"lines.0.sku": "There is no product “MUG-1” for sale."}
+    title = "There is no such product"
+
+
+class MixedCurrenciesInOrder(ValidationError):
+    """The lines are priced in more than one currency. Place an order for each."""
+
+    status_code = 422
+    default_code = "mixed_currencies"
+    default_detail = {"lines": "One order has one currency, and these products have EUR and USD."}
+    title = "One order has one currency"
+
+
+class OutOfStockForOrder(ValidationError):
+    """There is less than was ordered. Nothing was ordered; `available` says how much there is."""
+
+    status_code = 409
+    default_code = "out_of_stock"
+    default_detail = {"lines.0.quantity": "Only 2 of “Mug” are left."}
+    title = "There is not enough in stock"
+
+    def __init__(self, detail: dict[str, str] | None = None, available: int = 2) -> None:
+        super().__init__(detail)
+        self.extensions = {"available": available}
+
+
+class LoginFailed(AuthenticationFailed):
+    """The user name or the password is wrong, or this name failed too often and has to wait a quarter of an hour."""
+
+    default_code = "login_failed"
+    default_detail = "The user name or the password is wrong, or there were too many failed logins."
+    title = "The login failed"
