@@ -24,7 +24,7 @@ DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 Environment.read_env(DATA_DIR / "run.env")
 
 DEBUG = env.bool("DEBUG", default=False)
-INSECURE_SECRET_KEY = "insecure-key-for-demonstration-and-tests-only"
+INSECURE_SECRET_KEY = "insecure-key-for-demonstration-and-tests-only"  # noqa: S105
 SECRET_KEY = env.str("SECRET_KEY", default=INSECURE_SECRET_KEY)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -107,7 +107,8 @@ TEMPLATES = [
 # --- PostgreSQL: the truth ---------------------------------------------------------------
 # The limits are correctness settings: a worker that is frozen inside a transaction must lose
 # its row locks before anybody gives up waiting for them.
-DATABASE_URL = env.str("DATABASE_URL", default="postgres://nobody@127.0.0.1:1/run-make-run-or-set-DATABASE_URL")
+NO_DATABASE_URL = "postgres://nobody@127.0.0.1:1/run-make-run-or-set-DATABASE_URL"
+DATABASE_URL = env.str("DATABASE_URL", default=NO_DATABASE_URL)
 _database: dict[str, Any] = env.db_url_config(DATABASE_URL)
 _options = _database.get("OPTIONS", {})
 _database["HOST"] = _options.pop("host", _database["HOST"])  # a Unix socket: postgres://user@/name?host=/folder
