@@ -1,0 +1,46 @@
+# Everything runs in .venv, installed from the hashed requirements when they change.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+# For commands that need settings and no servers.
+MANAGE := DEBUG=true PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/python manage.py
+TEMPLATES := $(wildcard templates */templates)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format
+
+help:  ## show the commands
+	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+run: .venv/installed  ## run the whole shop (PORT, DATA_DIR, DATABASE_URL, REDIS_URL, WORKERS); Ctrl-C stops it
+	@exec $(BIN)/python manage.py up
+
+test: .venv/installed-dev  ## run the tests, on servers of their own
+	$(BIN)/pytest
+
+check: .venv/installed-dev  ## format, lint, types, import contracts, migrations, templates, system checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MANAGE) makemigrations --check --dry-run
+	$(if $(TEMPLATES),$(BIN)/djlint --quiet --lint $(TEMPLATES))
+	$(MANAGE) check --fail-level WARNING
+
+format: .venv/installed-dev  ## let the tools repair what they can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(TEMPLATES),$(BIN)/djlint --quiet --reformat $(TEMPLATES))
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/installed: requirements.txt | .venv/created
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt | .venv/created
+	$(INSTALL) -r requirements-dev.txt
+	@touch .venv/installed $@

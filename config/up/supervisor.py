@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
+from typing import IO
 
 from config.embedded.service import Process, Service, ServiceFailed
 from config.up.parts import Stage
@@ -69,10 +70,11 @@ class Supervisor:
             for part in parts:
                 self.wait_until_ready(part)
 
-    def launch(self, part: Part) -> None:
-        part.process = Process(part.service, subprocess.PIPE)
+    def launch(self, part: Part) -> Process:
+        process = part.process = Process(part.service, subprocess.PIPE)
         part.started_at, part.start_at, part.is_announced = time.monotonic(), None, False
-        self.listen_to(part.process)
+        self.selector.register(output_of(process), selectors.EVENT_READ, process)
+        return process
 
     def wait_until_ready(self, part: Part) -> None:
         """Try a few times: a part may still find the last run's socket, port or lock."""
@@ -96,16 +98,15 @@ class Supervisor:
     def run_to_end(self, service: Service) -> None:
         """Run something that ends by itself. Raise `ServiceFailed` if it fails."""
         part = Part(service)
-        self.launch(part)
-        assert part.process is not None
+        process = self.launch(part)
         try:
-            while not part.process.has_ended():
+            while not process.has_ended():
                 self.turn()
         finally:
-            part.process.stop()
-            self.drain(part.process)
-        if part.process.popen.returncode != 0:
-            raise ServiceFailed(f"{service.name} failed with status {part.process.popen.returncode}.")
+            process.stop()
+            self.drain(process)
+        if process.popen.returncode != 0:
+            raise ServiceFailed(f"{service.name} failed with status {process.popen.returncode}.")
         self.say(service.name, f"done after {time.monotonic() - part.started_at:.1f} s")
 
     # Watching
@@ -185,10 +186,6 @@ class Supervisor:
         if self.stop_requested:
             raise StopRequested
 
-    def listen_to(self, process: Process) -> None:
-        assert process.popen.stdout is not None
-        self.selector.register(process.popen.stdout, selectors.EVENT_READ, process)
-
     def forward_output(self, seconds: float) -> None:
         if not self.selector.get_map():
             time.sleep(seconds)
@@ -197,8 +194,7 @@ class Supervisor:
 
     def read_once(self, process: Process) -> bool:
         """Pass on the whole lines that ``process`` printed. False when there is no more to come."""
-        stream = process.popen.stdout
-        assert stream is not None
+        stream = output_of(process)
         if stream.closed:
             return False
         chunk = os.read(stream.fileno(), 65536)
@@ -216,8 +212,8 @@ class Supervisor:
 
     def drain(self, process: Process) -> None:
         """Read the last words of a process that ended, without waiting for heirs of its pipe."""
-        stream = process.popen.stdout
-        if stream is None or stream.closed:
+        stream = output_of(process)
+        if stream.closed:
             return
         os.set_blocking(stream.fileno(), False)
         try:
@@ -230,3 +226,8 @@ class Supervisor:
 
 def describe(status: int) -> str:
     return f"killed by signal {-status}" if status < 0 else f"status {status}"
+
+
+def output_of(process: Process) -> IO[bytes]:
+    assert process.popen.stdout is not None, "the supervisor starts its parts with a pipe"
+    return process.popen.stdout
