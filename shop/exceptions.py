@@ -11,7 +11,6 @@ class OrderRefused(ShopError):
     """An order that cannot be placed. ``field`` names the part of the request at fault."""
 
     field = "lines"
-    sku: str | None = None
 
 
 class EmptyOrder(OrderRefused):

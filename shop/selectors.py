@@ -1,0 +1,59 @@
+"""What the shop's pages and API read."""
+
+import re
+from collections.abc import Iterable
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.postgres.search import SearchQuery, SearchRank
+from django.db.models import QuerySet
+
+from inventory import selectors as inventory
+from shop.models import PRODUCT_TEXT, Category, Order, Product
+
+
+def categories() -> QuerySet[Category]:
+    """The shelves in the shop's order."""
+    return Category.objects.all()
+
+
+def products_for_sale() -> QuerySet[Product]:
+    """Everything that can be bought, with its category, in the order of names."""
+    return Product.objects.filter(is_active=True).select_related("category")
+
+
+def search_products(text: str) -> QuerySet[Product]:
+    """Products for sale that have every word of ``text``, or a word that starts with it; best first."""
+    words = re.findall(r"\w+", text)[:8]
+    if not words:
+        return products_for_sale()
+    query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="english")
+    return (
+        products_for_sale()
+        .annotate(text=PRODUCT_TEXT)
+        .filter(text=query)
+        .order_by(SearchRank(PRODUCT_TEXT, query).desc(), "name", "id")
+    )
+
+
+def with_stock(products: Iterable[Product]) -> list[tuple[Product, int]]:
+    """Each product with the number that can be bought, in one query for all of them."""
+    listed = list(products)
+    available = inventory.available(product.sku for product in listed)
+    return [(product, available.get(product.sku, 0)) for product in listed]
+
+
+def orders_of(user: User) -> QuerySet[Order]:
+    """The orders of an account, newest first."""
+    return Order.objects.filter(user=user).order_by("-created_at", "-id")
+
+
+def order_for(number: str, user: User | AnonymousUser, opened: Iterable[str]) -> Order | None:
+    """The order ``number`` if this visitor may see it: its owner, or a session that placed or opened it.
+
+    ``opened`` are the numbers the session may see. "Not yours" and "not there" are the same answer.
+    """
+    order = Order.objects.prefetch_related("lines").filter(number=number).first()
+    if order is None:
+        return None
+    owns = user.is_authenticated and order.user_id == user.pk
+    return order if owns or order.number in opened else None

@@ -1,0 +1,26 @@
+"""The storefront's addresses."""
+
+from django.urls import path
+
+from shop.views import accounts, cart, catalogue, checkout, orders
+
+app_name = "shop"
+
+urlpatterns = [
+    path("", catalogue.home, name="home"),
+    path("search/", catalogue.search, name="search"),
+    path("category/<slug:slug>/", catalogue.category, name="category"),
+    path("product/<slug:slug>/", catalogue.product, name="product"),
+    path("cart/", cart.show, name="cart"),
+    path("cart/add/<slug:slug>/", cart.add, name="cart-add"),
+    path("cart/change/<slug:slug>/", cart.change, name="cart-change"),
+    path("checkout/", checkout.checkout, name="checkout"),
+    path("orders/", orders.history, name="orders"),
+    path("orders/<str:number>/", orders.show, name="order"),
+    path("orders/<str:number>/status/", orders.status, name="order-status"),
+    path("orders/<str:number>/open/<str:token>/", orders.open_with_token, name="order-open"),
+    path("account/sign-up/", accounts.sign_up, name="sign-up"),
+    path("account/login/", accounts.Login.as_view(), name="login"),
+    path("account/logout/", accounts.Logout.as_view(), name="logout"),
+    path("account/password/", accounts.ChangePassword.as_view(), name="password"),
+]
