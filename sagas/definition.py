@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from sagas.plan import DefinitionError, Plan, plan_steps
 from sagas.steps import (
+    Begin,
     Context,
+    Failure,
     Lock,
     NoCompensation,
     OnBug,
@@ -26,8 +28,10 @@ from sagas.steps import (
 )
 
 __all__ = [
+    "Begin",
     "Context",
     "DefinitionError",
+    "Failure",
     "Lock",
     "NoCompensation",
     "OnBug",

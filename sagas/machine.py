@@ -19,6 +19,10 @@ from sagas.steps import NoCompensation, OnBug
 # A bug is tried again in case it was the weather; more often would only repeat its damage.
 BUG_ATTEMPTS = 3
 
+LEASE_IS_OVER = Outcome(
+    OutcomeKind.LEASE_OVER, code="lease_over", message="the worker did not come back in time", definite=False
+)
+
 Jitter = Callable[[], float]
 
 
@@ -93,24 +97,23 @@ def finish(
     state = saga.steps[position]
     if not state.in_flight:
         saga = saga.with_step(position, **_counted(state, side))
-    saga = saga.with_step(position, token=0, due_at=None, error=outcome.message)
+    saga = replace(saga.with_step(position, token=0, due_at=None, error=outcome.message), wake_at=None)
     act = _finish_action if side is Side.ACTION else _finish_compensation
     return advance(plan, act(plan.steps[position], saga, outcome, now, jitter), now)
 
 
-def lease_over(plan: Plan, saga: SagaState, now: datetime, jitter: Jitter) -> tuple[SagaState, list[tuple[int, Side]]]:
+def lease_over(plan: Plan, saga: SagaState, now: datetime, jitter: Jitter) -> tuple[SagaState, list[Task]]:
     """Close the attempts whose lease is over: their worker is presumed dead, their outcome is unknown.
 
     The generation grows and the tokens go, so that a late write of that worker misses.
     """
-    closed: list[tuple[int, Side]] = []
-    outcome = Outcome(OutcomeKind.LEASE_OVER, code="lease_over", message="the worker did not come back")
+    closed = []
     for position, state in enumerate(saga.steps):
         if state.in_flight and state.due_at is not None and state.due_at <= now:
             compensating = state.compensation is CompensationStatus.RUNNING
             side = Side.COMPENSATION if compensating else Side.ACTION
-            closed.append((position, side))
-            saga = finish(plan, saga, position, side, outcome, now, jitter)
+            closed.append(Task(position, side))
+            saga = finish(plan, saga, position, side, LEASE_IS_OVER, now, jitter)
     return (replace(saga, generation=saga.generation + 1) if closed else saga), closed
 
 
@@ -134,9 +137,8 @@ def _finish_action(step: PlannedStep, saga: SagaState, outcome: Outcome, now: da
             return _suspended(saga, SuspendReason.CONTRACT_VIOLATION)
         return _turned(saga, step.name, outcome.code, outcome.message)
 
-    is_unknown = state.action is ActionStatus.UNKNOWN or (
-        step.is_remote(Side.ACTION) and kind is not OutcomeKind.TRANSIENT
-    )
+    # Once unknown, only a definite yes or no settles it: that this attempt had no effect proves nothing.
+    is_unknown = state.action is ActionStatus.UNKNOWN or not outcome.definite
     after = ActionStatus.UNKNOWN if is_unknown else ActionStatus.WAITING
     if saga.backward:
         return saga.with_step(at, action=after if is_unknown else ActionStatus.FAILED)
@@ -262,10 +264,12 @@ def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
         return _ended(saga, SagaStatus.COMPLETED)
     states = [saga.steps[p.position] for p in active]
     at_work = any(s.in_flight or s.due_at is None or s.due_at <= now for s in states)
-    untouched = all(s.action_attempts == 0 for s in saga.steps)
-    moving = SagaStatus.PENDING if untouched and saga.status is SagaStatus.PENDING else SagaStatus.RUNNING
+    fresh = all(s.action_attempts == 0 for s in saga.steps)
+    moving = SagaStatus.PENDING if fresh and saga.status is SagaStatus.PENDING else SagaStatus.RUNNING
     saga = replace(saga, status=moving if at_work else SagaStatus.WAITING)
-    saga = replace(saga, wake_at=_due(states, now), waiting_on=None if at_work else _backoff(active, saga, Side.ACTION))
+    saga = replace(
+        saga, wake_at=_due(saga, states, now), waiting_on=None if at_work else _backoff(active, saga, Side.ACTION)
+    )
     if saga.deadline_at and not why_not_turn_back(plan, saga):
         return replace(saga, wake_at=min(saga.wake_at or saga.deadline_at, saga.deadline_at))
     return saga
@@ -288,7 +292,7 @@ def _advance_backward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     can_move = [s for s in states if s.compensation is not CompensationStatus.FAILED]
     waits = all(not s.in_flight and s.due_at is not None and s.due_at > now for s in can_move)
     waiting_on = _backoff(active, saga, Side.COMPENSATION) if waits else None
-    return replace(saga, status=SagaStatus.COMPENSATING, wake_at=_due(can_move, now), waiting_on=waiting_on)
+    return replace(saga, status=SagaStatus.COMPENSATING, wake_at=_due(saga, can_move, now), waiting_on=waiting_on)
 
 
 def _needed(step: PlannedStep) -> dict[str, Any]:
@@ -297,8 +301,10 @@ def _needed(step: PlannedStep) -> dict[str, Any]:
     return {"compensation": status, "failures": 0, "due_at": None}
 
 
-def _due(states: list[StepState], now: datetime) -> datetime:
-    return min((s.due_at or now for s in states), default=now)
+def _due(saga: SagaState, states: list[StepState], now: datetime) -> datetime:
+    """When the first of the steps can go on. What is due already stays due since then."""
+    due = min((s.due_at or now for s in states), default=now)
+    return saga.wake_at if due <= now and saga.wake_at and saga.wake_at <= now else due
 
 
 def _backoff(active: list[PlannedStep], saga: SagaState, side: Side) -> dict[str, Any]:

@@ -171,7 +171,8 @@ class SemanticLock(models.Model):
 
     resource_type = models.CharField(max_length=100)
     resource_id = models.CharField(max_length=200)
-    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="locks")
+    # Null only inside the transaction of a writer that is no saga: see `locks.guard`.
+    saga = models.ForeignKey(SagaInstance, null=True, on_delete=models.CASCADE, related_name="locks")
     generation = models.PositiveIntegerField()
     taken_at = models.DateTimeField()
 

@@ -71,18 +71,19 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one attempt, as the machine and the attempt's row see it."""
+    """What came of one attempt. ``definite`` says that it certainly left no effect, or is done."""
 
     kind: OutcomeKind
     receipt: Any = None
     code: str = ""
     message: str = ""
     retry_after: timedelta | None = None
+    definite: bool = True
     error: BaseException | None = None
 
 
-def outcome_of(error: Exception) -> Outcome:
-    """The outcome that an exception of a step function stands for."""
+def outcome_of(error: Exception, *, called: bool) -> Outcome:
+    """The outcome that an exception stands for; ``called`` when an outside call may have been made."""
     match error:
         case Refused():
             return Outcome(OutcomeKind.REFUSED, code=error.code, message=error.message, error=error)
@@ -92,5 +93,7 @@ def outcome_of(error: Exception) -> Outcome:
                 OutcomeKind.TRANSIENT, code="transient", message=error.message, retry_after=after, error=error
             )
         case Unknown():
-            return Outcome(OutcomeKind.UNKNOWN, code="unknown", message=error.message, error=error)
-    return Outcome(OutcomeKind.BUG, code="bug", message=f"{type(error).__name__}: {error}", error=error)
+            kind = OutcomeKind.UNKNOWN if called else OutcomeKind.TRANSIENT
+            return Outcome(kind, code="unknown", message=error.message, definite=not called, error=error)
+    message = f"{type(error).__name__}: {error}"
+    return Outcome(OutcomeKind.BUG, code="bug", message=message, definite=not called, error=error)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from sagas.states import Side
-from sagas.steps import Lock, NoCompensation, Parallel, Pivot, Remote, RemoteStep, Step, StepFunction, name_of
+from sagas.steps import Begin, Lock, NoCompensation, Parallel, Pivot, Remote, RemoteStep, Step, StepFunction, name_of
 
 
 class DefinitionError(Exception):
@@ -43,6 +43,11 @@ class PlannedStep:
     def has_effect(self) -> bool:
         """Whether going backward has to do anything about this step."""
         return not self.spec.reads_only and self.spec.no_compensation is not NoCompensation.ACCEPT
+
+    @property
+    def begins(self) -> bool:
+        """Whether the saga's own start was this step, so that it is done from the outset."""
+        return isinstance(self.spec, Begin)
 
     def function(self, side: Side) -> StepFunction | None:
         return self.spec.action if side is Side.ACTION else self.spec.compensation
@@ -134,7 +139,11 @@ def _functions_fit(saga: str, steps: tuple[PlannedStep, ...]) -> None:
             raise DefinitionError(f"{saga}: {step.name} is @remote, so put it into a RemoteStep or a Pivot.")
         if spec.check is not None and not is_remote:
             raise DefinitionError(f"{saga}: {step.name} is local and never unknown, so take its check away.")
-        _takes(saga, spec.action, 2 if is_remote else 1)
+        if isinstance(spec, Begin):
+            if step.position:
+                raise DefinitionError(f"{saga}: {step.name} is in a Begin, so it has to be the first step.")
+        else:
+            _takes(saga, spec.action, 2 if is_remote else 1)
         if spec.compensation is not None:
             _takes(saga, spec.compensation, 2)
         if spec.check is not None:

@@ -5,7 +5,16 @@ from datetime import datetime
 from typing import Any
 
 from sagas.plan import Plan
-from sagas.states import TERMINAL, ActionStatus, CompensationStatus, SagaStatus, Side, SuspendReason
+from sagas.states import (
+    TERMINAL,
+    ActionStatus,
+    CompensationStatus,
+    SagaStatus,
+    Side,
+    Status,
+    SuspendReason,
+    check_move,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,36 @@ class Task:
     settle: bool = False
 
 
+def untouched(plan: Plan) -> tuple[StepState, ...]:
+    """The steps of a saga that was just started; the one that started it is done."""
+    return tuple(StepState(action=ActionStatus.SUCCEEDED if p.begins else ActionStatus.PENDING) for p in plan.steps)
+
+
 def new_saga(plan: Plan, now: datetime) -> SagaState:
     """The state of a saga that was just started: due at once."""
     deadline = now + plan.deadline if plan.deadline else None
-    return SagaState(tuple(StepState() for _ in plan.steps), deadline_at=deadline, wake_at=now)
+    return SagaState(untouched(plan), deadline_at=deadline, wake_at=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One status that changed: of the saga (``step`` empty), of an action or of a compensation."""
+
+    step: str
+    what: str
+    before: Status
+    after: Status
+
+
+def changes(plan: Plan | None, before: SagaState, after: SagaState) -> list[Change]:
+    """Every status in which two states differ, steps first; raises `IllegalMove` if one may not."""
+    found = []
+    for step in plan.steps if plan else ():
+        old, new = before.steps[step.position], after.steps[step.position]
+        found.append(Change(step.name, Side.ACTION, old.action, new.action))
+        found.append(Change(step.name, Side.COMPENSATION, old.compensation, new.compensation))
+    found.append(Change("", "saga", before.status, after.status))
+    found = [change for change in found if change.before != change.after]
+    for change in found:
+        check_move(change.before, change.after)
+    return found

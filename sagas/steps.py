@@ -1,6 +1,6 @@
 """The words a plan is written in: steps, retries, locks, and what a step function gets. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -21,8 +21,20 @@ def minutes(count: float) -> timedelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """The first failure of a saga, stored once. ``step`` is empty for a deadline or a cancel."""
+
+    step: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Context(Generic[D]):
-    """What a step function gets. It reads nothing else that belongs to the saga."""
+    """What a step function gets. It reads nothing else that belongs to the saga.
+
+    ``failure`` is why the saga goes backward, for a compensation that has to say so.
+    """
 
     saga_id: str
     key: str
@@ -31,7 +43,8 @@ class Context(Generic[D]):
     idempotency_key: str
     attempt: int
     timeout: timedelta
-    receipts: dict[str, Any] = field(repr=False)
+    receipts: Mapping[str, Any] = field(repr=False)
+    failure: "Failure | None" = None
 
     def receipt_of(self, action: Callable[..., R]) -> R:
         """The receipt of an earlier step, named by its function; `LookupError` if it is not done."""
@@ -90,7 +103,8 @@ class Retry:
 
         Full jitter: Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
         """
-        return jitter * min(self.cap, self.first * 2 ** min(max(failures - 1, 0), 30))
+        doublings = min(max(failures - 1, 0), 30)
+        return min(self.cap, self.first * (1 << doublings)) * jitter
 
 
 class OnBug(StrEnum):
@@ -120,6 +134,15 @@ class Step:
     on_bug: OnBug = OnBug.SUSPEND
     no_compensation: NoCompensation | None = None
     reads_only: bool = False
+
+
+@dataclass(frozen=True)
+class Begin(Step):
+    """The transaction that starts the saga, as its first step: done when the saga is stored.
+
+    ``action`` names the function that calls `services.start`; it is never run by the engine. Its
+    compensation makes sure that what was created with the saga is undone, however early it fails.
+    """
 
 
 @dataclass(frozen=True)

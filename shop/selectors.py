@@ -57,3 +57,8 @@ def order_for(number: str, user: User | AnonymousUser, opened: Iterable[str]) ->
         return None
     owns = user.is_authenticated and order.user_id == user.pk
     return order if owns or order.number in opened else None
+
+
+def order_with_lines(number: str) -> Order:
+    """The order of that number with its lines, in two queries; raises `Order.DoesNotExist`."""
+    return Order.objects.prefetch_related("lines").get(number=number)

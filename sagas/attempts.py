@@ -1,0 +1,126 @@
+"""One attempt: what its step function gets, how it is called, and the row it leaves."""
+
+import hashlib
+import os
+import secrets
+import socket
+import traceback
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sagas.codec import Receipts, from_json, receipt_type, to_json
+from sagas.outcomes import CannotTell, DidNotHappen, Happened, Outcome, OutcomeKind, Refused, outcome_of
+from sagas.plan import PlannedStep
+from sagas.redaction import message_of, traceback_of
+from sagas.snapshot import Task
+from sagas.states import ActionStatus, Side
+from sagas.steps import Context, Failure, Remote
+from sagas.store import Attempt, LoadedSaga
+
+# Who is at work here; the random part tells two processes with one id in two containers apart.
+WORKER = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+# A lease outlives the call it covers by this much, so that an answer in time is never late.
+LEASE_MARGIN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A remote attempt that was recorded and may now be made: on any thread, outside any transaction.
+
+    ``due`` says whether the saga can start something else meanwhile, as in a parallel group.
+    """
+
+    saga_id: UUID
+    step: PlannedStep
+    task: Task
+    token: int
+    ctx: Context[Any]
+    request: Any
+    due: bool
+
+    def make(self) -> Outcome:
+        """Make the call; of an unknown action ask first what became of it. Never raises."""
+        function = self.step.function(self.task.side)
+        assert isinstance(function, Remote)
+        try:
+            if self.task.settle and self.step.spec.check is not None:
+                answer = self.step.spec.check(self.ctx, self.request)
+                if isinstance(answer, Happened):
+                    return Outcome(OutcomeKind.DONE, receipt=to_json(answer.receipt))
+                if isinstance(answer, DidNotHappen):
+                    raise Refused("did_not_happen", answer.reason)
+                if not isinstance(answer, CannotTell):
+                    raise TypeError(f"the check of {self.step.name} answered {answer!r}")
+            return Outcome(OutcomeKind.DONE, receipt=to_json(function(self.ctx, self.request)))
+        except Exception as error:
+            return outcome_of(error, called=True)
+
+
+def context(saga: LoadedSaga, task: Task) -> Context[Any]:
+    """What the step function of a task gets."""
+    assert saga.plan is not None
+    step = saga.plan.steps[task.position]
+    return Context(
+        saga_id=str(saga.id),
+        key=saga.key,
+        data=saga.data,
+        step=step.name,
+        idempotency_key=idempotency_key(saga, step, task.side),
+        attempt=saga.state.steps[task.position].attempts(task.side) + 1,
+        timeout=step.spec.timeout,
+        receipts=Receipts(saga.plan, saga.state),
+        failure=Failure(**saga.state.failure) if saga.state.failure else None,
+    )
+
+
+def arguments(saga: LoadedSaga, task: Task) -> tuple[Any, ...]:
+    """What a step function gets besides its context: a compensation gets its action's receipt, or None."""
+    assert saga.plan is not None
+    if task.side is Side.ACTION:
+        return ()
+    state = saga.state.steps[task.position]
+    if state.action is not ActionStatus.SUCCEEDED:
+        return (None,)
+    return (from_json(receipt_type(saga.plan.steps[task.position].spec.action), state.receipt),)
+
+
+def idempotency_key(saga: LoadedSaga, step: PlannedStep, side: Side) -> str:
+    """The same over all retries, and never the same for two sagas: ids are random, not counted."""
+    return f"{saga.id}:{step.name}:{side}"
+
+
+def attempt_row(saga: LoadedSaga, task: Task, number: int, generation: int, outcome: Outcome | None = None) -> Attempt:
+    """The row of an attempt that starts (no outcome yet) or has ended."""
+    assert saga.plan is not None
+    step = saga.plan.steps[task.position]
+    row: dict[str, Any] = {
+        "position": task.position,
+        "side": task.side,
+        "number": number,
+        "step": step.name,
+        "generation": generation,
+        "worker": WORKER,
+        "idempotency_key": idempotency_key(saga, step, task.side),
+        "started_at": saga.now,
+    }
+    if outcome is None:
+        return Attempt(**row)
+    row |= {"ended_at": saga.now, "outcome": outcome.kind, "message": message_of(outcome.message)}
+    if outcome.kind is not OutcomeKind.DONE:
+        row["fingerprint"] = _fingerprint(step, task.side, outcome)
+    if outcome.error is not None:
+        row["error_class"] = type(outcome.error).__qualname__
+        # A refusal is an answer, not an accident: nobody needs to see where it was raised.
+        row["traceback"] = "" if outcome.kind is OutcomeKind.REFUSED else traceback_of(outcome.error)
+    return Attempt(**row)
+
+
+def _fingerprint(step: PlannedStep, side: Side, outcome: Outcome) -> str:
+    """The same for failures that look the same: step, side, class, code and the place that raised."""
+    frames = traceback.extract_tb(outcome.error.__traceback__) if outcome.error else []
+    place = frames[-1].name if frames else ""
+    parts = (step.name, side, type(outcome.error).__qualname__, outcome.code, place)
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()

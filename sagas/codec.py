@@ -1,0 +1,50 @@
+"""Saga data and receipts as JSON: typed dataclasses, validated on the way in and out; nothing is pickled."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+import msgspec
+
+from sagas.plan import Plan
+from sagas.snapshot import SagaState
+from sagas.states import ActionStatus
+from sagas.steps import Remote, StepFunction
+
+
+def to_json(value: Any) -> Any:
+    """JSON-able builtins of a dataclass, UUID, datetime, Decimal and the like."""
+    return msgspec.to_builtins(value)
+
+
+def from_json(kind: Any, value: Any) -> Any:
+    """The typed value of stored JSON; raises `msgspec.ValidationError` naming the field that does not fit."""
+    return msgspec.convert(value, kind, strict=False)
+
+
+@cache
+def receipt_type(action: StepFunction) -> Any:
+    """The annotated type of a step's receipt; ``NoneType`` when it has none."""
+    call = action.call if isinstance(action, Remote) else action
+    return get_type_hints(call).get("return", type(None))
+
+
+class Receipts(Mapping[str, Any]):
+    """The receipts of a saga's finished steps by step name, decoded when they are asked for."""
+
+    def __init__(self, plan: Plan, state: SagaState) -> None:
+        self._steps = {
+            step.name: (step.spec.action, state.steps[step.position].receipt)
+            for step in plan.steps
+            if state.steps[step.position].action is ActionStatus.SUCCEEDED
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        action, receipt = self._steps[name]
+        return from_json(receipt_type(action), receipt)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._steps)
+
+    def __len__(self) -> int:
+        return len(self._steps)

@@ -1,0 +1,49 @@
+"""The RQ side: a hint that something is due, and the job that drains what is.
+
+A hint may be lost, doubled or late; ``wake_at`` is the truth and the sweeper finds it.
+"""
+
+import logging
+from functools import cache
+
+import redis
+from django.conf import settings
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+logger = logging.getLogger(__name__)
+
+QUEUE = "sagas"
+
+# The web request that starts a saga hints on its way out; a slow Redis must not make it wait.
+PATIENCE_S = 0.05
+
+
+@cache
+def _queue() -> Queue:
+    connection = redis.Redis.from_url(
+        settings.REDIS_URL, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S, retry=None
+    )
+    return Queue(QUEUE, connection=connection, serializer=JSONSerializer)
+
+
+def hint() -> bool:
+    """Tell a worker that something is due. Says whether Redis took it; a lost hint breaks nothing.
+
+    A hint that still waits is enough: the worker that takes it looks after our commit.
+    """
+    try:
+        if _queue().count == 0:
+            _queue().enqueue("sagas.jobs.drain", job_timeout=-1, result_ttl=0, failure_ttl=60)
+    except redis.RedisError as error:
+        logger.warning("no hint could be sent, the sweeper will find what is due: %s", error)
+        return False
+    return True
+
+
+def drain() -> None:
+    """The job: drive all sagas that are due, and the calls they make, for a bounded time."""
+    from sagas.driver import drain_due
+
+    if drain_due():
+        hint()

@@ -1,0 +1,70 @@
+"""What other apps call."""
+
+import json
+from typing import Any, TypeVar
+
+import uuid_utils.compat as uuid_utils
+from django.db import connection, transaction
+
+from sagas import locks
+from sagas.codec import from_json, to_json
+from sagas.definition import Saga
+from sagas.jobs import hint
+from sagas.models import SagaInstance
+
+D = TypeVar("D")
+
+_START = """
+    WITH saga AS (
+        INSERT INTO sagas_sagainstance (id, definition, definition_version, business_key, data, status, backward,
+            pivot_passed, generation, version, wake_at, suspend_reason, attention, stalls, deadline_at, caused_by_id,
+            created_at, updated_at)
+        VALUES (%(id)s, %(definition)s, %(version)s, %(key)s, %(data)s, 'PENDING', false, false, 0, 1,
+            clock_timestamp(), '', '', 0, clock_timestamp() + %(deadline)s, %(caused_by)s, clock_timestamp(),
+            clock_timestamp())
+        ON CONFLICT (definition, business_key) DO NOTHING
+        RETURNING id
+    )
+    INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
+    SELECT id, '', 'saga', '', 'PENDING', %(actor)s, '', 0, clock_timestamp() FROM saga
+    RETURNING saga_id
+"""
+
+
+def start(
+    plan: type[Saga[D]], data: D, *, key: str, caused_by: SagaInstance | None = None, actor: str = "engine"
+) -> SagaInstance:
+    """Start ``plan`` for the thing named ``key``, once.
+
+    Call it in the transaction that creates the thing: the saga is stored with it, and its first
+    steps are hinted at when that transaction commits. A second call with the same ``key`` returns
+    the first saga, unchanged.
+
+    Raises `LockTaken` if another saga holds a resource this one needs, and
+    `msgspec.ValidationError` if ``data`` is not what the plan says it is.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "Start a saga inside `transaction.atomic()`, with the row that it is about: both are stored, or neither."
+        )
+    compiled = plan.plan
+    stored = to_json(data)
+    from_json(compiled.data_type, stored)
+    saga_id = uuid_utils.uuid7()
+    parameters: dict[str, Any] = {
+        "id": saga_id,
+        "definition": compiled.name,
+        "version": compiled.version,
+        "key": key,
+        "data": json.dumps(stored),
+        "deadline": compiled.deadline,
+        "caused_by": caused_by.pk if caused_by else None,
+        "actor": actor,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_START, parameters)
+        started = cursor.fetchone() is not None
+    if started:
+        locks.take(compiled, data, saga_id)
+        transaction.on_commit(hint, robust=True)
+    return SagaInstance.objects.get(definition=compiled.name, business_key=key)

@@ -1,0 +1,60 @@
+"""RQ's worker for hints: one process, no fork a job, and no job but the one that drains."""
+
+import logging
+import secrets
+from types import FrameType
+
+import redis
+from django.conf import settings
+from django.db import connections
+from rq import Queue, SimpleWorker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from sagas import driver
+from sagas.jobs import QUEUE
+
+logger = logging.getLogger(__name__)
+
+# Whoever can write to Redis can name any function: a JSON job that named os.system ran.
+ALLOWED = frozenset({"sagas.jobs.drain"})
+
+
+class SagaWorker(SimpleWorker):
+    """Runs hints and nothing else. SIGTERM lets the step under way finish and starts no other."""
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        if job.func_name not in ALLOWED:
+            logger.error("a job that calls %r was refused: this queue carries hints only", job.func_name)
+            job.delete()
+            return False
+        try:
+            return bool(super().perform_job(job, queue))
+        finally:
+            for connection in connections.all(initialized_only=True):
+                connection.close_if_unusable_or_obsolete()
+
+    def handle_warm_shutdown_request(self) -> None:
+        driver.stop()
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """A second signal changes nothing: calls under way have time limits, so the end is near anyway."""
+
+
+def run(*, burst: bool = False) -> None:
+    """Work until told to stop. While Redis is away, look again every second; the sweeper drives meanwhile."""
+    while not driver.stopping():
+        connection = redis.Redis.from_url(settings.REDIS_URL)
+        try:
+            worker = SagaWorker(
+                # One queue: with several, RQ takes jobs in a way that loses them in a crash.
+                [Queue(QUEUE, connection=connection, serializer=JSONSerializer)],
+                name=f"saga-{secrets.token_hex(8)}",
+                connection=connection,
+                serializer=JSONSerializer,
+            )
+            worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
+            return
+        except redis.RedisError as error:
+            logger.warning("Redis is away, trying again: %s", error)
+            driver.wait_to_stop(1.0)

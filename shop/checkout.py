@@ -1,0 +1,44 @@
+"""The checkout: from a placed order to a confirmed one, or back to where it began."""
+
+from sagas.definition import Begin, Lock, Parallel, Pivot, RemoteStep, Saga, Step, minutes, seconds
+from shop.checkout_steps import (
+    CheckoutData,
+    authorize_payment,
+    book_shipment,
+    cancel_order,
+    cancel_shipment,
+    capture_payment,
+    confirm_order,
+    find_authorization,
+    find_booking,
+    find_capture,
+    release_stock,
+    reserve_stock,
+    send_confirmation,
+    validate_order,
+    void_payment,
+)
+from shop.services import place_order
+
+__all__ = ["Checkout", "CheckoutData"]
+
+order_lock = Lock[CheckoutData]("shop.order", lambda data: data.order_number)
+
+
+class Checkout(Saga[CheckoutData]):
+    name, version = "shop.checkout", 1
+    deadline = minutes(30)
+    locks = (order_lock,)
+
+    steps = (
+        Begin(place_order, compensation=cancel_order),
+        Step(validate_order, reads_only=True),
+        Parallel(
+            Step(reserve_stock, compensation=release_stock),
+            RemoteStep(authorize_payment, compensation=void_payment, check=find_authorization, timeout=seconds(20)),
+        ),
+        RemoteStep(book_shipment, compensation=cancel_shipment, check=find_booking, timeout=seconds(20)),
+        Pivot(capture_payment, check=find_capture, timeout=seconds(20)),
+        Step(confirm_order),
+        RemoteStep(send_confirmation),
+    )
