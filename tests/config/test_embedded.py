@@ -1,9 +1,11 @@
 """The embedded servers, beside the ones the tests run on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from config.embedded import identity, sockets
 from config.embedded.postgres import postgres_service, postgres_url
-from config.embedded.service import Process, launcher_command
+from config.embedded.service import Process, ServiceFailed, launcher_command
 
 
 @contextmanager
@@ -130,3 +132,51 @@ def test_the_launcher_does_not_outlive_a_parent_that_is_gone_already():
     process = subprocess.run(command, check=False, timeout=10)
 
     assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def nobody(monkeypatch):
+    """A machine that forbids user namespaces, as many containers do."""
+    if os.geteuid() != 0:
+        pytest.skip("only root needs another identity")
+    for module in ("identity", "postgres"):
+        monkeypatch.setattr(f"config.embedded.{module}.server_identity", lambda: "nobody")
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_root_without_user_namespaces_runs_postgres_as_nobody(nobody, open_folder):
+    data_dir = open_folder / "data"
+
+    with running(postgres_service(data_dir, durable=False)), psycopg.connect(postgres_url(data_dir)) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("shop",)
+        assert (data_dir / "postgres").owner() == "nobody"
+
+
+def test_root_without_user_namespaces_gets_one_sentence_about_a_closed_folder(nobody, open_folder):
+    (open_folder / "closed").mkdir(mode=0o700)
+
+    with pytest.raises(ServiceFailed, match="closed: set DATA_DIR to a folder that everybody may enter"):
+        postgres_service(open_folder / "closed" / "data")
+
+
+def test_binaries_that_nobody_cannot_reach_are_copied_once(nobody, open_folder, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(open_folder))
+    installation = open_folder / "closed" / "pginstall"
+    (installation / "bin").mkdir(parents=True)
+    shutil.copy("/bin/true", installation / "bin" / "postgres")
+    assert identity.reachable_binaries(installation, "postgres") == installation
+
+    (open_folder / "closed").chmod(0o700)
+    copy = identity.reachable_binaries(installation, "postgres")
+
+    assert copy.parent == open_folder
+    assert identity.runs("nobody", str(copy / "bin" / "postgres"), "--version")
+    assert identity.reachable_binaries(installation, "postgres") == copy
+    assert sorted(path.name for path in open_folder.iterdir()) == ["closed", copy.name]
