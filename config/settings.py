@@ -202,6 +202,7 @@ STORAGES = {
 }
 LOGIN_URL = "shop:login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "shop:home"
+EMAIL_TIMEOUT = 10
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="shop@localhost")
 
@@ -231,4 +232,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # The SDK would log two lines for every call.
+    "loggers": {"stripe": {"level": "WARNING"}},
 }
