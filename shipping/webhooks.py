@@ -1,0 +1,125 @@
+"""The carrier's webhooks: signature and age checked, stored raw once, then applied.
+
+Tracking news may be late, doubled or out of order: a parcel's status only moves forward.
+"""
+
+import hashlib
+import hmac
+import json
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from shipping.exceptions import InvalidEvent
+from shipping.models import Shipment, TrackingEvent
+
+# EasyPost signs no time of sending and retries for long: the event's own time is the age.
+TOLERANCE = timedelta(days=3)
+EventStatus = TrackingEvent.Status
+_ORDER = list(Shipment.Tracking.values)
+
+_STORE = """
+    INSERT INTO shipping_trackingevent (event_id, tracking_code, tracking_status, message, payload,
+                                        status, note, received_at)
+    VALUES (%s, %s, %s, %s, %s, 'RECEIVED', '', clock_timestamp())
+    ON CONFLICT (event_id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EventReceipt:
+    """What became of an event: whether it was new, whom it is about, and where that parcel is now."""
+
+    event_id: str
+    is_new: bool
+    reference: str
+    tracking_status: str
+    status: str
+
+
+def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None = None) -> EventReceipt:
+    """Store a webhook and apply it. A repeated event changes nothing.
+
+    ``signature`` is the header ``X-Hmac-Signature``. Raises `InvalidEvent` when no secret of the settings
+    made it, or when the event is more than three days old.
+    """
+    _verify(body, signature, settings.CARRIER_WEBHOOK_SECRETS if secrets is None else secrets)
+    try:
+        event = json.loads(body)
+        event_id, tracker = str(event["id"])[:100], event["result"]
+        created_at = datetime.fromisoformat(event["created_at"])
+        values = [
+            event_id,
+            str(tracker.get("tracking_code", ""))[:100],
+            str(tracker.get("status", ""))[:50],
+            str(tracker.get("message", ""))[:300],
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidEvent("the body is not an event") from error
+    if created_at.tzinfo is None or abs(datetime.now(UTC) - created_at) > TOLERANCE:
+        raise InvalidEvent("the event is too old, or from the future")
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_STORE, [*values, body.decode()])
+        is_new = cursor.rowcount == 1
+    if is_new:
+        _apply(event_id)
+    stored = TrackingEvent.objects.get(event_id=event_id)
+    shipment = _shipment_of(stored)
+    reference, tracking_status = (shipment.reference, shipment.tracking_status) if shipment else ("", "")
+    return EventReceipt(event_id, is_new, reference, tracking_status, stored.status)
+
+
+def apply_pending_events(limit: int = 500) -> int:
+    """Apply stored events that no one finished, and try again those for which nothing was found. Returns how many."""
+    pending = TrackingEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN]).order_by("id")
+    applied = [_apply(event_id) for event_id in pending.values_list("event_id", flat=True)[:limit]]
+    return sum(status in (EventStatus.APPLIED, EventStatus.SUPERSEDED) for status in applied)
+
+
+@transaction.atomic
+def _apply(event_id: str) -> str:
+    event = TrackingEvent.objects.select_for_update().get(event_id=event_id)
+    if event.status in (EventStatus.APPLIED, EventStatus.SUPERSEDED):
+        return event.status
+    status, note = _transition(event)
+    settled_at: Any = None if status == EventStatus.OPEN else Now()
+    TrackingEvent.objects.filter(pk=event.pk).update(status=status, note=note, settled_at=settled_at)
+    return status
+
+
+def _transition(event: TrackingEvent) -> tuple[EventStatus, str]:
+    if event.tracking_status not in _ORDER:
+        return EventStatus.SUPERSEDED, "not a status we act on"
+    shipment = _shipment_of(event)
+    if shipment is None:
+        return EventStatus.OPEN, "no shipment with this tracking code"
+    earlier = ["", *_ORDER[: _ORDER.index(event.tracking_status)]]
+    moved = Shipment.objects.filter(pk=shipment.pk, tracking_status__in=earlier).update(
+        tracking_status=event.tracking_status, updated_at=Now()
+    )
+    if moved and shipment.status != Shipment.Status.BOOKED and event.tracking_status != Shipment.Tracking.PRE_TRANSIT:
+        return EventStatus.OPEN, f"the parcel moves although the shipment is {shipment.status}"
+    return (EventStatus.APPLIED, event.tracking_status) if moved else (EventStatus.SUPERSEDED, "older than we know")
+
+
+def _shipment_of(event: TrackingEvent) -> Shipment | None:
+    if not event.tracking_code:
+        return None
+    return Shipment.objects.filter(tracking_code=event.tracking_code).first()
+
+
+def _verify(body: bytes, signature: str, secrets: Iterable[str]) -> None:
+    """EasyPost's scheme: HMAC-SHA256 of the body (https://docs.easypost.com/guides/webhooks-guide)."""
+    for secret in secrets:
+        key = unicodedata.normalize("NFKD", secret).encode()
+        mine = "hmac-sha256-hex=" + hmac.new(key, body, hashlib.sha256).hexdigest()
+        if hmac.compare_digest(mine.encode(), signature.encode()):
+            return
+    raise InvalidEvent("the signature is not the carrier's")
