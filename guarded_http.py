@@ -23,6 +23,15 @@ class NeverSent(requests.ConnectionError):
     """No connection was made: the request definitely had no effect."""
 
 
+class NotNow(requests.RequestException):
+    """The service was reached and promised to have done nothing.
+
+    429, or 503 with Retry-After: a 503 alone may come from a proxy that lost the answer (RFC 9110, 15.6.4).
+    """
+
+    retry_after: timedelta | None = None
+
+
 class AnswerTooLarge(requests.RequestException):
     """The answer is longer than any honest one."""
 
@@ -67,17 +76,22 @@ class GuardedSession(requests.Session):
                 raise NeverSent(str(error), request=request) from error
             raise
         response._content = _read_body(response, end)
+        seconds = response.headers.get("Retry-After", "")
+        if response.status_code == 429 or (response.status_code == 503 and seconds):
+            refusal = NotNow(f"answered {response.status_code}", response=response)
+            refusal.retry_after = timedelta(seconds=int(seconds)) if seconds.isdigit() else None
+            raise refusal
         return response
 
 
-def caused_by(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether ``kind`` is behind ``error``: the SDKs wrap what the session raised."""
+def proof_of_no_effect(error: BaseException) -> NeverSent | NotNow | None:
+    """What is behind ``error`` and proves that nothing was done: the SDKs wrap what the session raised."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, kind):
-            return True
+        if isinstance(seen, NeverSent | NotNow):
+            return seen
         seen = seen.__cause__ or seen.__context__
-    return False
+    return None
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

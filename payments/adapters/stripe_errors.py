@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import requests
 import stripe
 
-from guarded_http import NeverSent, caused_by
+from guarded_http import NotNow, proof_of_no_effect
 from payments.exceptions import Declined, GatewayMisuse, GatewayUnavailable, OutcomeUnknown
 
 _WORDS = {
@@ -64,17 +63,13 @@ def _declined(error: stripe.CardError) -> Declined:
 
 
 def _unproven(error: stripe.StripeError) -> GatewayUnavailable | OutcomeUnknown:
+    proof = proof_of_no_effect(error)
+    if isinstance(proof, NotNow):
+        return GatewayUnavailable("the gateway is too busy for now", proof.retry_after)
+    if proof is not None:
+        return GatewayUnavailable("the gateway cannot be reached")
+    if isinstance(error, stripe.RateLimitError):
+        return GatewayUnavailable("the gateway is too busy for now")
     if isinstance(error, stripe.APIConnectionError):
-        if caused_by(error, NeverSent):
-            return GatewayUnavailable("the gateway cannot be reached")
         return OutcomeUnknown(f"the connection failed before an answer came ({type(error.__cause__).__name__})")
-    retry_after = _retry_after(error)
-    # A 503 alone proves nothing; with Retry-After it says "not now" (RFC 9110, 15.6.4).
-    if isinstance(error, stripe.RateLimitError) or (error.http_status == 503 and retry_after is not None):
-        return GatewayUnavailable(f"the gateway answered {error.http_status}: not now", retry_after)
     return OutcomeUnknown(f"the gateway answered {error.http_status}, which proves nothing")
-
-
-def _retry_after(error: stripe.StripeError) -> timedelta | None:
-    value = {name.lower(): value for name, value in dict(error.headers or {}).items()}.get("retry-after", "")
-    return timedelta(seconds=int(value)) if value.isdigit() else None

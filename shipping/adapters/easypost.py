@@ -49,9 +49,13 @@ class EasyPostCarrier:
         shipment = self._find(request.reference, deadline)
         if shipment is None:
             with translated():
-                shipment = self._client(deadline).shipment.create(
+                self._client(deadline).shipment.create(
                     reference=request.reference, **_parcel(request.address, request.weight_grams)
                 )
+            # Not the answer's shipment: if the request was doubled, all must buy the same one of the two.
+            shipment = self._find(request.reference, deadline)
+        if shipment is None:
+            raise OutcomeUnknown("the shipment was made, but is not found by its reference")
         if not _is_bought(shipment):
             shipment = self._buy(shipment, request.reference, deadline)
         return _booking(shipment, request.reference)

@@ -7,7 +7,7 @@ from decimal import InvalidOperation
 import requests
 from easypost.errors import ApiError, EasyPostError
 
-from guarded_http import NeverSent, caused_by
+from guarded_http import NotNow, proof_of_no_effect
 from shipping.exceptions import BookingRefused, CarrierMisuse, CarrierUnavailable, OutcomeUnknown
 
 _WORDS = {
@@ -37,14 +37,13 @@ def code_of(error: ApiError) -> str:
     return str(error.code or "")
 
 
-def _meaning(
-    error: ApiError,
-) -> BookingRefused | CarrierMisuse | CarrierUnavailable | OutcomeUnknown:
+def _meaning(error: ApiError) -> BookingRefused | CarrierMisuse | CarrierUnavailable | OutcomeUnknown:
     status = error.http_status
-    if caused_by(error, NeverSent):
+    proof = proof_of_no_effect(error)
+    if isinstance(proof, NotNow):
+        return CarrierUnavailable("the carrier is too busy for now", proof.retry_after)
+    if proof is not None:
         return CarrierUnavailable("the carrier cannot be reached")
-    if status == 429:
-        return CarrierUnavailable("the carrier answered 429: not now")
     if status == 422:
         return BookingRefused(code_of(error), _WORDS.get(code_of(error), _OTHER_WORDS))
     if status is not None and 400 <= status < 500 and status not in (408, 409):
