@@ -70,11 +70,15 @@ class SagaInstance(models.Model):
             # The sweeper and the claim: what is due, oldest first.
             models.Index("wake_at", name="saga_due", condition=Q(wake_at__isnull=False)),
             # Lists: newest first, by status, by definition, by key.
-            models.Index("status", "-id", name="saga_by_status"),
-            models.Index("definition", "-id", name="saga_by_definition"),
+            models.Index(fields=["status", "-id"], name="saga_by_status"),
+            models.Index(fields=["definition", "-id"], name="saga_by_definition"),
             models.Index(OpClass("business_key", "text_pattern_ops"), name="saga_by_key"),
             # What a person has to look at.
-            models.Index("-id", name="saga_for_a_person", condition=~Q(attention="") | Q(status=SagaStatus.SUSPENDED)),
+            models.Index(
+                fields=["-id"],
+                name="saga_for_a_person",
+                condition=~Q(attention="") | Q(status=SagaStatus.SUSPENDED),
+            ),
             models.Index("id", name="saga_live", condition=Q(status__in=sorted(LIVE))),
         ]
 
