@@ -66,7 +66,7 @@ class StockMovementAdmin(LedgerAdmin):
     search_fields = ["=reference", "=return_reference", "=item__sku"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("inventory.add_stockmovement")  # type: ignore[union-attr]
+        return request.user.has_perm("inventory.add_stockmovement")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         return super().get_form(request, obj, change, **kwargs) if obj else MovementForm

@@ -143,18 +143,11 @@ def restock(reference: str, lines: Mapping[str, int], *, return_reference: str) 
     """
     _check_quantities(lines)
     _lock(lines)
-    done = set(
-        StockMovement.objects.filter(kind=Kind.RETURNED, return_reference=return_reference).values_list(
-            "item_id", flat=True
-        )
-    )
+    returned = StockMovement.objects.filter(kind=Kind.RETURNED, return_reference=return_reference)
+    done: set[str] = set(returned.values_list("item__sku", flat=True))
     new = {sku: quantity for sku, quantity in lines.items() if sku not in done}
-    outside = dict(
-        StockMovement.objects.filter(reference=reference, kind__in=[Kind.SHIPPED, Kind.RETURNED], item__in=new)
-        .values_list("item_id")
-        .annotate(total=-Sum("delta"))
-        .order_by()
-    )
+    sales = StockMovement.objects.filter(reference=reference, kind__in=[Kind.SHIPPED, Kind.RETURNED])
+    outside: dict[str, int] = dict(sales.order_by().values_list("item__sku").annotate(total=-Sum("delta")))
     for sku, quantity in new.items():
         if quantity > outside.get(sku, 0):
             raise ReturnExceedsSale(reference, sku)
@@ -232,4 +225,4 @@ def _status_of(reference: str) -> str:
 
 def _lines_of(reference: str) -> dict[str, int]:
     rows = ReservationLine.objects.filter(reservation__reference=reference)
-    return dict(rows.order_by("item_id").values_list("item_id", "quantity"))
+    return dict(rows.values_list("item__sku", "quantity"))

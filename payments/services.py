@@ -263,10 +263,10 @@ def _gateway(url: str, api_key: str) -> Gateway:
     return StripeGateway(url, api_key)
 
 
-def _insert(statement: str, *values: object) -> bool:
+def _insert(statement: str, *values: str | int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def _move(reference: str, before: list[Payment.Status], after: Payment.Status, **columns: object) -> bool:

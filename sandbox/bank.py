@@ -67,7 +67,8 @@ class Bank:
 
     def ledger(self) -> dict[str, Any]:
         """What the bank believes, by itself: every payment, and the sums per currency."""
-        payments, totals = [], {}
+        payments: list[dict[str, Any]] = []
+        totals: dict[str, dict[str, int]] = {}
         for intent in self._store.all("payment_intent"):
             row = {
                 "intent_id": intent["id"],

@@ -165,7 +165,7 @@ def _insert(request: BookingRequest, status: Shipment.Status) -> bool:
                 request.weight_grams,
             ],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def _move(reference: str, before: list[Shipment.Status], after: Shipment.Status, **columns: object) -> bool:

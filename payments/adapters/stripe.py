@@ -165,7 +165,7 @@ class StripeGateway:
                     "amount": request.amount,
                     "currency": request.currency.lower(),
                     "capture_method": "manual",
-                    "payment_method_types": ["card"],
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                     "metadata": {"reference": request.reference},
                 },
                 {"idempotency_key": f"{key}:create"},

@@ -10,8 +10,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import easypost
-from easypost.errors import ApiError, NotFoundError
+from easypost.easypost_client import EasyPostClient
+from easypost.errors.api.api_error import ApiError
+from easypost.errors.api.not_found_error import NotFoundError
 
 from guarded_http import Deadline, GuardedSession
 from shipping.adapters.easypost_errors import code_of, translated
@@ -119,9 +120,10 @@ class EasyPostCarrier:
                     raise
         return self._find(reference, deadline)
 
-    def _client(self, deadline: Deadline) -> easypost.EasyPostClient:
+    def _client(self, deadline: Deadline) -> EasyPostClient:
         """A client for one call: its time-outs are what is left of the deadline; the connections are shared."""
-        client = easypost.EasyPostClient(self._api_key, api_base=self._base, timeout=deadline.limits())
+        client = EasyPostClient(self._api_key, api_base=self._base)
+        client.timeout = deadline.limits()  # type: ignore[assignment]  # handed to requests as it is
         client._requests_session = self._session  # the SDK's own retries connects and obeys proxies
         return client
 

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from decimal import InvalidOperation
 
 import requests
-from easypost.errors import ApiError, EasyPostError
+from easypost.errors.api.api_error import ApiError
+from easypost.errors.general.easypost_error import EasyPostError
 
 from guarded_http import NotNow, proof_of_no_effect
 from shipping.exceptions import BookingRefused, CarrierMisuse, CarrierUnavailable, OutcomeUnknown
