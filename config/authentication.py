@@ -1,8 +1,9 @@
 """Who asks: a token, or the session of somebody logged in on our own pages."""
 
 from django.contrib.auth.models import AbstractBaseUser
+from knox.auth import TokenAuthentication
 from rest_framework.authentication import CSRFCheck, SessionAuthentication
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 
@@ -12,6 +13,16 @@ class ForeignOrigin(PermissionDenied):
     default_code = "foreign_origin"
     default_detail = "Pages of other sites may not call this without a token."
     title = "The request comes from another site"
+
+
+class Tokens(TokenAuthentication):  # type: ignore[misc]
+    """Knox's tokens; a header that is not text is a wrong token, not an error of ours."""
+
+    def authenticate_credentials(self, token: bytes) -> tuple[AbstractBaseUser, object]:
+        if not token.isascii():
+            raise AuthenticationFailed("Invalid token.")
+        found: tuple[AbstractBaseUser, object] = super().authenticate_credentials(token)
+        return found
 
 
 class SameOriginSession(SessionAuthentication):

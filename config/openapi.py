@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.authentication import SessionScheme
+from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 from rest_framework import exceptions
@@ -46,6 +47,11 @@ class SameOriginSessionScheme(SessionScheme):  # type: ignore[no-untyped-call]
     """Our session is a session to the OpenAPI document, too."""
 
     target_class = "config.authentication.SameOriginSession"
+
+
+class TokensScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]
+    target_class = "config.authentication.Tokens"
+    name = "token"
 
 
 class ProblemAutoSchema(AutoSchema):

@@ -87,8 +87,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     problem = _as_api_exception(error)
     document = problem_document(problem, request.path)
     if isinstance(problem, InternalError):
-        logger.error("%s %s failed, correlation id %s", request.method, request.path, document["correlation_id"])
-        logger.error("what failed:", exc_info=error)
+        logger.error(
+            "%s %s failed, correlation id %s", request.method, request.path, document["correlation_id"], exc_info=error
+        )
         # The signal is what error trackers listen to, and lets Django's test client raise what happened.
         got_request_exception.send(sender=exception_handler, request=request)
     return Response(document, status=problem.status_code, headers=_headers(problem), content_type=CONTENT_TYPE)
@@ -97,14 +98,14 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
 def problem_document(problem: exceptions.APIException, instance: str) -> dict[str, Any]:
     details = list(_details(problem.detail))
     errors = [{"field": field, "message": str(detail), "code": detail.code} for field, detail in details]
-    one_sentence = not isinstance(problem.detail, (list, dict))
+    about_the_body = isinstance(problem.detail, (list, dict)) or problem.status_code in (400, 413, 415)
     document = {
         "type": f"/problems/{slug_of(type(problem))}",
         "title": title_of(type(problem)),
         "status": problem.status_code,
         "detail": " ".join(str(detail) for _, detail in details[:3]),
         "instance": instance,
-        "errors": [] if one_sentence else errors,
+        "errors": errors if about_the_body else [],
         **getattr(problem, "extensions", {}),
     }
     if problem.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -10,19 +10,18 @@ from shop.models import Order
 from shop.progress import CHECKOUT
 from shop.wording import why_cancelled
 
-_DONE = ("SUCCEEDED", "SKIPPED")
-
 
 def order_document(order: Order) -> dict[str, Any]:
     """What `OrderSerializer` tells of ``order``. Reads only."""
     saga = sagas.saga_of(CHECKOUT, order.number)
+    holder = sagas.lock_holder("shop.order", order.number)
     return {
         "number": order.number,
         "status": order.status,
         "created_at": order.created_at,
         "confirmed_at": order.confirmed_at,
         "cancelled_at": order.cancelled_at,
-        "in_progress": _in_progress(saga) if saga and saga.ended_at is None else None,
+        "in_progress": _in_progress(holder) if holder else None,
         "lines": order.lines.all(),
         "total": order.total,
         "payment": _payment(order),
@@ -31,18 +30,8 @@ def order_document(order: Order) -> dict[str, Any]:
     }
 
 
-def _in_progress(saga: Any) -> dict[str, Any]:
-    steps = [step for step in saga.steps.all() if step.action != "PENDING"]
-    if saga.backward:
-        current = [step for step in reversed(steps) if step.compensation in ("PENDING", "RUNNING", "FAILED")]
-    else:
-        current = [step for step in steps if step.action not in _DONE]
-    return {
-        "holder": saga.definition,
-        "saga": saga.id,
-        "since": saga.created_at,
-        "step": current[0].name if current else None,
-    }
+def _in_progress(holder: sagas.LockHolder) -> dict[str, Any]:
+    return {"holder": holder.definition, "saga": holder.saga_id, "since": holder.since, "step": holder.step}
 
 
 def _payment(order: Order) -> dict[str, Any] | None:

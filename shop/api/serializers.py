@@ -89,7 +89,7 @@ class InProgress(serializers.Serializer[Any]):
     holder = serializers.CharField(help_text="The definition of the saga.")
     saga = serializers.UUIDField()
     since = serializers.DateTimeField()
-    step = serializers.CharField(allow_null=True, help_text="Where it is, or waits.")
+    step = serializers.CharField(help_text="Where it is, or waits.")
 
 
 class OrderLineSerializer(serializers.Serializer[Any]):
@@ -106,10 +106,17 @@ class PaymentSerializer(serializers.Serializer[Any]):
     refunded = MoneyField()
 
 
+class TrackingEventSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="In the carrier's words: `in_transit`, `delivered`, ...")
+    message = serializers.CharField(allow_blank=True)
+    received_at = serializers.DateTimeField()
+
+
 class ShipmentSerializer(serializers.Serializer[Any]):
-    status = serializers.CharField()
+    status = serializers.CharField(help_text="Whether the parcel is booked.")
     carrier = serializers.CharField(allow_blank=True)
     tracking_code = serializers.CharField(allow_blank=True)
+    events = TrackingEventSerializer(many=True, help_text="The parcel's way, oldest first.")
 
 
 class FailureSerializer(serializers.Serializer[Any]):
