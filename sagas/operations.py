@@ -164,12 +164,11 @@ def _valid_receipt(step: PlannedStep, receipt: Any) -> Any:
 
 
 def options(saga_id: UUID, actor: AbstractBaseUser | AnonymousUser) -> list[Option]:
-    """Every operation, with the reason where it is not open to this person now. Locks nothing for long."""
-    with transaction.atomic():
-        saga = store.lock(saga_id)
-        if saga is None:
-            raise UnknownSaga(str(saga_id))
-    unknown = ()
+    """Every operation, with the reason where it is not open to this person now."""
+    saga = store.read(saga_id)
+    if saga is None:
+        raise UnknownSaga(str(saga_id))
+    unknown: tuple[str, ...] = ()
     if saga.plan is None:
         whys = dict.fromkeys(PERMISSIONS, "The code that is running has no plan that continues this saga.")
     else:

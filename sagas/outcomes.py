@@ -36,7 +36,7 @@ class Unknown(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Happened(Generic[R]):
     """A check's answer: the effect is there, with this receipt."""
 

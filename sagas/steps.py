@@ -29,7 +29,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context(Generic[D]):
     """What a step function gets. It reads nothing else that belongs to the saga.
 
@@ -166,7 +166,7 @@ class Parallel:
         self.members = members
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lock(Generic[D]):
     """A semantic lock: the kind of resource, and how its id is read from the saga's data."""
 

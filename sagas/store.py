@@ -75,7 +75,8 @@ _CLAIM = f"""
     SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance
     WHERE wake_at <= statement_timestamp() ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - made of constants
-_LOCK = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s FOR UPDATE"  # noqa: S608
+_READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
+_LOCK = f"{_READ} FOR UPDATE"
 _LOCK_IF_FREE = f"{_LOCK} SKIP LOCKED"
 
 # A statement of its own, after the lock: its snapshot sees what the last holder of the lock committed.
@@ -138,6 +139,11 @@ def claim() -> LoadedSaga | None:
 def lock(saga_id: UUID, *, wait: bool = True) -> LoadedSaga | None:
     """Lock one saga; None when there is none, or when somebody else is at it and ``wait`` is False."""
     return _load(_LOCK if wait else _LOCK_IF_FREE, [saga_id])
+
+
+def read(saga_id: UUID) -> LoadedSaga | None:
+    """One saga without locking it: to show it, never to write it."""
+    return _load(_READ, [saga_id])
 
 
 def _load(sql: str, parameters: list[Any]) -> LoadedSaga | None:

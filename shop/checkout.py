@@ -1,6 +1,6 @@
 """The checkout: from a placed order to a confirmed one, or back to where it began."""
 
-from sagas.definition import Begin, Lock, Parallel, Pivot, RemoteStep, Saga, Step, minutes, seconds
+from sagas.definition import Begin, Lock, Parallel, Pivot, RemoteStep, Retry, Saga, Step, minutes, seconds
 from shop.checkout_steps import (
     CheckoutData,
     authorize_payment,
@@ -24,6 +24,9 @@ __all__ = ["Checkout", "CheckoutData"]
 
 order_lock = Lock[CheckoutData]("shop.order", lambda data: data.order_number)
 
+# A bank or a carrier may be down for a while; the deadline ends it, not the count.
+patient = Retry(attempts=60)
+
 
 class Checkout(Saga[CheckoutData]):
     name, version = "shop.checkout", 1
@@ -35,10 +38,16 @@ class Checkout(Saga[CheckoutData]):
         Step(validate_order, reads_only=True),
         Parallel(
             Step(reserve_stock, compensation=release_stock),
-            RemoteStep(authorize_payment, compensation=void_payment, check=find_authorization, timeout=seconds(20)),
+            RemoteStep(
+                authorize_payment,
+                compensation=void_payment,
+                check=find_authorization,
+                timeout=seconds(20),
+                retry=patient,
+            ),
         ),
-        RemoteStep(book_shipment, compensation=cancel_shipment, check=find_booking, timeout=seconds(20)),
-        Pivot(capture_payment, check=find_capture, timeout=seconds(20)),
+        RemoteStep(book_shipment, compensation=cancel_shipment, check=find_booking, timeout=seconds(20), retry=patient),
+        Pivot(capture_payment, check=find_capture, timeout=seconds(20), retry=patient),
         Step(confirm_order),
         RemoteStep(send_confirmation),
     )
