@@ -121,7 +121,7 @@ def order_cart(
 @receiver(user_logged_in)
 def keep_cart(sender: object, request: HttpRequest, user: User, **_: object) -> None:
     """Who logs in keeps the guest's cart, added to what their account had from another visit."""
-    guest = Cart.objects.filter(pk=request.session.get(_SESSION_KEY), user=None, order=None).first()
+    guest = Cart.objects.filter(pk=request.session.get(_SESSION_KEY, 0), user=None, order=None).first()
     kept = Cart.objects.filter(user=user, order=None).order_by("-changed_at").first()
     if guest is None and kept is None:
         return

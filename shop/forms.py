@@ -1,6 +1,6 @@
 """What shoppers type. Prices are not among it: the catalogue knows them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.conf import settings
@@ -11,6 +11,11 @@ from django.forms.renderers import TemplatesSetting
 from shop.countries import COUNTRIES
 from shop.models import MAX_QUANTITY, Order
 from shop.services import Address
+
+if TYPE_CHECKING:
+    UserCreationForm = BaseUserCreationForm[User]
+else:
+    UserCreationForm = BaseUserCreationForm
 
 # The card tokens every test account of Stripe knows; the sandbox bank knows them too.
 TEST_CARDS = (
@@ -92,7 +97,7 @@ def address_of(order: Order | None) -> dict[str, str]:
     return {part: getattr(order, f"ship_{part}") for part in parts}
 
 
-class SignUpForm(BaseUserCreationForm[User]):
+class SignUpForm(UserCreationForm):
     """An account is an e-mail address and a password; the address is also the user name."""
 
     default_renderer = ShopFormRenderer
@@ -116,7 +121,7 @@ class SignUpForm(BaseUserCreationForm[User]):
         return email
 
     def save(self, commit: bool = True) -> User:
-        user = super().save(commit=False)
+        user: User = super().save(commit=False)
         user.username = user.email
         if commit:
             user.save()

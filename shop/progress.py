@@ -73,7 +73,7 @@ class Progress:
 
 def progress_of(order: Order) -> Progress:
     """Where ``order`` stands now. Reads only."""
-    saga = sagas.saga_of(CHECKOUT, order.number)
+    saga = sagas.saga_with_steps(CHECKOUT, order.number)
     steps = {step.name: step for step in saga.steps.all()} if saga else {}
     stages = _stages(order, saga, steps)
     if order.status in _BEHIND_CONFIRMATION:

@@ -1,0 +1,52 @@
+"""The catalogue in the admin. Stock is not edited here: it moves only through inventory."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from money import Money
+from shop.models import Category, Product
+
+if TYPE_CHECKING:
+    CategoryModelAdmin = admin.ModelAdmin[Category]
+    ProductModelAdmin = admin.ModelAdmin[Product]
+else:
+    CategoryModelAdmin = ProductModelAdmin = admin.ModelAdmin
+
+
+@admin.register(Category)
+class CategoryAdmin(CategoryModelAdmin):
+    list_display = ["name", "position", "description"]
+    prepopulated_fields = {"slug": ["name"]}
+
+
+@admin.register(Product)
+class ProductAdmin(ProductModelAdmin):
+    list_display = ["name", "sku", "category", "price", "is_active"]
+    list_filter = ["is_active", "category"]
+    list_select_related = ["category"]
+    search_fields = ["name", "=sku"]
+    prepopulated_fields = {"slug": ["name"]}
+    actions = ["take_off_sale", "put_on_sale"]
+
+    @admin.display(ordering="price_amount")
+    def price(self, product: Product) -> Money:
+        return product.price
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> list[str]:
+        # Stock and orders know the product by its SKU.
+        return ["sku"] if obj else []
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A product is taken off sale, not deleted: carts and stock point to it."""
+        return False
+
+    @admin.action(description="Take the chosen products off sale", permissions=["change"])
+    def take_off_sale(self, request: HttpRequest, products: QuerySet[Product]) -> None:
+        self.message_user(request, f"{products.update(is_active=False)} off sale.", messages.SUCCESS)
+
+    @admin.action(description="Put the chosen products on sale", permissions=["change"])
+    def put_on_sale(self, request: HttpRequest, products: QuerySet[Product]) -> None:
+        self.message_user(request, f"{products.update(is_active=True)} on sale.", messages.SUCCESS)
