@@ -84,7 +84,7 @@ def arguments(saga: LoadedSaga, task: Task) -> tuple[Any, ...]:
     state = saga.state.steps[task.position]
     if state.action is not ActionStatus.SUCCEEDED:
         return (None,)
-    return (from_json(receipt_type(saga.plan.steps[task.position].spec.action), state.receipt),)
+    return (from_json(receipt_type(saga.plan.steps[task.position]), state.receipt),)
 
 
 def idempotency_key(saga: LoadedSaga, step: PlannedStep, side: Side) -> str:

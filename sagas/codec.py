@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from sagas.plan import Plan
+from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState
 from sagas.states import ActionStatus
 from sagas.steps import Remote, StepFunction
@@ -22,10 +22,15 @@ def from_json(kind: Any, value: Any) -> Any:
     return msgspec.convert(value, kind, strict=False)
 
 
+def receipt_type(step: PlannedStep) -> Any:
+    """The annotated type of a step's receipt; ``NoneType`` when it has none, as the step that begins a saga."""
+    return type(None) if step.begins else result_type(step.spec.action)
+
+
 @cache
-def receipt_type(action: StepFunction) -> Any:
-    """The annotated type of a step's receipt; ``NoneType`` when it has none."""
-    call = action.call if isinstance(action, Remote) else action
+def result_type(function: StepFunction) -> Any:
+    """The annotated type of what a step function returns."""
+    call = function.call if isinstance(function, Remote) else function
     return get_type_hints(call).get("return", type(None))
 
 
@@ -34,14 +39,14 @@ class Receipts(Mapping[str, Any]):
 
     def __init__(self, plan: Plan, state: SagaState) -> None:
         self._steps = {
-            step.name: (step.spec.action, state.steps[step.position].receipt)
+            step.name: (step, state.steps[step.position].receipt)
             for step in plan.steps
             if state.steps[step.position].action is ActionStatus.SUCCEEDED
         }
 
     def __getitem__(self, name: str) -> Any:
-        action, receipt = self._steps[name]
-        return from_json(receipt_type(action), receipt)
+        step, receipt = self._steps[name]
+        return from_json(receipt_type(step), receipt)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._steps)

@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from sagas import machine, store
 from sagas.attempts import LEASE_MARGIN, Call, arguments, attempt_row, context
-from sagas.codec import from_json, receipt_type, to_json
+from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
 from sagas.plan import PlannedStep
 from sagas.redaction import message_of
@@ -191,7 +191,7 @@ def _run_hook(call: Call, outcome: Outcome) -> None:
     function = call.step.function(call.task.side)
     assert isinstance(function, Remote)
     if outcome.kind is OutcomeKind.DONE and function.record is not None:
-        function.record(call.ctx, from_json(receipt_type(function), outcome.receipt))
+        function.record(call.ctx, from_json(result_type(function), outcome.receipt))
     elif outcome.kind is OutcomeKind.REFUSED and function.refused is not None:
         function.refused(call.ctx, outcome.error)
 

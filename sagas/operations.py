@@ -155,7 +155,7 @@ def _step(saga: LoadedSaga, name: str) -> PlannedStep:
 
 def _valid_receipt(step: PlannedStep, receipt: Any) -> Any:
     try:
-        return to_json(from_json(receipt_type(step.spec.action), receipt))
+        return to_json(from_json(receipt_type(step), receipt))
     except msgspec.ValidationError as error:
         raise machine.NotAllowed(f"This is not a receipt of {step.name}: {error}.") from error
 

@@ -5,4 +5,4 @@ class ShopConfig(AppConfig):
     name = "shop"
 
     def ready(self) -> None:
-        from shop import carts  # noqa: F401 - connects the cart to the login
+        from shop import carts, checkout  # noqa: F401 - connects the cart to the login, registers the plan

@@ -174,7 +174,14 @@ def carrier_answers() -> Iterator[None]:
 def open_shipment(ctx: Ctx) -> shipping.BookingRequest:
     order = order_with_lines(ctx.data.order_number)
     weight = sum(line.weight_grams * line.quantity for line in order.lines.all())
-    return shipping.open_shipment(order.number, shipping.Address(**order.address), weight)
+    address = shipping.Address(
+        name=order.ship_name,
+        line1=", ".join(filter(None, (order.ship_line1, order.ship_line2))),
+        city=order.ship_city,
+        postal_code=order.ship_postal_code,
+        country=order.ship_country,
+    )
+    return shipping.open_shipment(order.number, address, weight)
 
 
 def record_booking(ctx: Ctx, booking: shipping.Booking) -> None:

@@ -2,6 +2,7 @@
 
 _REASONS = {
     "card_declined": "Your bank declined the card.",
+    "generic_decline": "Your bank declined the card.",
     "insufficient_funds": "Your bank declined the card: there is not enough money on the account.",
     "expired_card": "The card has expired.",
     "incorrect_cvc": "The security code of the card was not right.",

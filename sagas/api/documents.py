@@ -1,0 +1,73 @@
+"""A saga with everything an operator looks at, read in a fixed number of queries."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import Http404
+
+from sagas import operations
+from sagas.api.serializers import SagaDetailSerializer, SagaSerializer
+from sagas.models import SagaInstance
+from sagas.selectors import plan_of, with_steps
+from sagas.states import ActionStatus, CompensationStatus
+
+_ATTEMPTS, _EVENTS = 100, 200
+
+
+def saga_summary(saga_id: UUID) -> dict[str, Any]:
+    """Where a saga stands. Raises `Http404`."""
+    return SagaSerializer(_read(saga_id)).data
+
+
+def saga_document(saga_id: UUID, reader: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
+    """All of a saga, with what ``reader`` may do about it. Raises `Http404`."""
+    saga = _read(saga_id)
+    shown: Any = _Detail(
+        saga,
+        steps=_steps(saga),
+        attempts=list(saga.attempts.order_by("-started_at", "-id")[:_ATTEMPTS])[::-1],
+        events=list(saga.events.order_by("-id")[:_EVENTS])[::-1],
+        locks=list(saga.locks.order_by("resource_type", "resource_id")),
+        operations=list(saga.operations.select_related("actor")),
+        options=operations.options(saga_id, reader),
+    )
+    return SagaDetailSerializer(shown).data
+
+
+class _Detail:
+    """A saga with lists in the place of its related managers."""
+
+    def __init__(self, saga: SagaInstance, **lists: Any) -> None:
+        self._saga = saga
+        self.__dict__.update(lists)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._saga, name)
+
+
+def _read(saga_id: UUID) -> SagaInstance:
+    saga = with_steps().filter(pk=saga_id).first()
+    if saga is None:
+        raise Http404
+    return saga
+
+
+def _steps(saga: SagaInstance) -> list[Any]:
+    """The steps that were touched, and those of the plan that are still to come."""
+    touched = {step.name: step for step in saga.steps.all()}
+    plan = plan_of(saga)
+    if plan is None:
+        return list(touched.values())
+    to_come = {
+        "action": ActionStatus.PENDING,
+        "compensation": CompensationStatus.NOT_NEEDED,
+        "action_attempts": 0,
+        "compensation_attempts": 0,
+        "due_at": None,
+        "error": "",
+    }
+    return [
+        touched.get(step.name) or {"position": step.position, "name": step.name, "kind": step.kind, **to_come}
+        for step in plan.steps
+    ]

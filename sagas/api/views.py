@@ -1,0 +1,148 @@
+"""Sagas for staff programs: what runs, why it waits, and the operations of the admin."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+from django.http import Http404
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework import exceptions, generics
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from sagas import exceptions as engine
+from sagas import operations
+from sagas.api.documents import saga_document, saga_summary
+from sagas.api.exceptions import ActionIdReused, OperationRefused, StaleVersion
+from sagas.api.serializers import (
+    OperationAnswer,
+    OperationRequest,
+    OperationSerializer,
+    ResolveRequest,
+    SagaDetailSerializer,
+    SagaFilter,
+    SagaSerializer,
+)
+from sagas.models import Operation, SagaInstance
+from sagas.selectors import with_steps
+
+
+class MayViewSagas(BasePermission):
+    """Staff with the permission to view sagas; each operation asks for its own besides."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.user.is_staff and request.user.has_perm("sagas.view_sagainstance"))
+
+
+class SagaList(generics.GenericAPIView[SagaInstance]):
+    permission_classes = (MayViewSagas,)
+    serializer_class = SagaSerializer
+    page_ordering = ("-id",)
+    problems: ClassVar = {"GET": (exceptions.PermissionDenied,)}
+
+    @extend_schema(
+        operation_id="list_sagas",
+        summary="List sagas",
+        tags=["sagas"],
+        parameters=[SagaFilter],
+        responses=SagaSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """Newest first, a page at a time; they are not counted."""
+        asked = SagaFilter(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        columns = {"status": "status", "definition": "definition", "key": "business_key"}
+        found = with_steps().filter(**{columns[name]: value for name, value in asked.validated_data.items()})
+        page = self.paginate_queryset(found.order_by(*self.page_ordering))
+        assert page is not None
+        return self.get_paginated_response(SagaSerializer(page, many=True).data)
+
+
+class SagaDetail(APIView):
+    permission_classes = (MayViewSagas,)
+    problems: ClassVar = {"GET": (exceptions.PermissionDenied,)}
+
+    @extend_schema(operation_id="get_saga", summary="Show a saga", tags=["sagas"], responses=SagaDetailSerializer)
+    def get(self, request: Request, saga_id: UUID) -> Response:
+        """Its steps with both statuses, attempts with redacted errors, events, locks, and what you may do."""
+        return Response(saga_document(saga_id, request.user))
+
+
+class _Operate(APIView):
+    """Does one operation and reports what came of it."""
+
+    permission_classes = (MayViewSagas,)
+    problems: ClassVar = {"POST": (StaleVersion, OperationRefused, ActionIdReused)}
+    request_class: type[OperationRequest] = OperationRequest
+    operation: Callable[..., Operation]
+
+    def post(self, request: Request, saga_id: UUID) -> Response:
+        asked = self.request_class(data=request.data)
+        asked.is_valid(raise_exception=True)
+        said = dict(asked.validated_data)
+        wait_seconds = said.pop("wait_seconds")
+        action = operations.Request(
+            id=said.pop("action_id", None) or uuid4(),
+            actor=request.user,  # type: ignore[arg-type]  # the permission lets nobody else in
+            reason=said.pop("reason"),
+            version=said.pop("version"),
+        )
+        done = self._operate(saga_id, action, said)
+        outcome = operations.follow(done, seconds=wait_seconds)
+        answer = {"operation": OperationSerializer(done).data, "outcome": outcome, "saga": saga_summary(saga_id)}
+        return Response(answer)
+
+    def _operate(self, saga_id: UUID, action: operations.Request, said: dict[str, Any]) -> Operation:
+        operation = type(self).operation
+        try:
+            done = operation(saga_id, action, **said)
+        except engine.UnknownSaga as error:
+            raise Http404 from error
+        except engine.StaleVersion as error:
+            raise StaleVersion(str(error), saga_summary(saga_id)) from error
+        except engine.OperationRefused as error:
+            raise OperationRefused(str(error), saga_summary(saga_id)) from error
+        # An id that came before is answered with what was done then: it has to be this, by this person.
+        if (done.saga_id, done.name, done.actor_id) != (saga_id, operation.__name__, action.actor.pk):
+            raise ActionIdReused
+        return done
+
+
+def _operation(
+    operation: Callable[..., Operation], summary: str, example: dict[str, Any], asked: type[OperationRequest]
+) -> type[_Operate]:
+    """The view of an operation, documented by the operation's own first line."""
+    name = operation.__name__
+    documented = extend_schema_view(
+        post=extend_schema(
+            operation_id=f"{name}_saga",
+            summary=summary,
+            description=(operation.__doc__ or "").partition("Raises")[0].strip(),
+            tags=["sagas"],
+            request=asked,
+            responses={200: OperationAnswer},
+            examples=[OpenApiExample(summary, {"version": 7, **example}, request_only=True)],
+        )
+    )
+    view: type[_Operate] = documented(
+        type(name.capitalize(), (_Operate,), {"operation": staticmethod(operation), "request_class": asked})
+    )
+    return view
+
+
+OPERATIONS = {
+    "retry": _operation(operations.retry, "Retry", {"reason": "The bank is back."}, OperationRequest),
+    "compensate": _operation(
+        operations.compensate, "Compensate", {"reason": "The customer called to cancel."}, OperationRequest
+    ),
+    "resolve": _operation(
+        operations.resolve,
+        "Resolve an unknown outcome",
+        {"reason": "The bank's page shows no such payment.", "step": "authorize_payment", "happened": False},
+        ResolveRequest,
+    ),
+    "pause": _operation(operations.pause, "Pause", {"reason": "The carrier asked us to wait."}, OperationRequest),
+    "resume": _operation(operations.resume, "Resume", {"reason": "The carrier is ready."}, OperationRequest),
+}

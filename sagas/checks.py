@@ -1,0 +1,74 @@
+"""Django system checks: what would go wrong at night is said when the process starts."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from django.apps.config import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections
+
+from sagas.attempts import LEASE_MARGIN
+from sagas.codec import receipt_type
+from sagas.definition import registry
+from sagas.jobs import QUEUE
+from sagas.states import Side
+
+_TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+@register(Tags.database)
+def database_is_fit(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """PostgreSQL, with limits: a worker frozen in a transaction must lose its rows before a lease is over."""
+    connection = connections["default"]
+    if connection.vendor != "postgresql":
+        hint = "SQLite ignores SKIP LOCKED silently, MySQL differs in what it locks. Use PostgreSQL."
+        return [Error("Sagas need PostgreSQL.", hint=hint, id="sagas.E001")]
+    options = str(connection.settings_dict.get("OPTIONS", {}).get("options", ""))
+    return [
+        Error(
+            f"The database connection has no {name}, so one frozen worker can hold a saga for ever.",
+            hint=f"Add `-c {name}=...` to OPTIONS['options'] of the database, below {LEASE_MARGIN.seconds} s.",
+            id="sagas.E002",
+        )
+        for name in _TIMEOUTS
+        if f"{name}=" not in options
+    ]
+
+
+@register()
+def queue_is_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """The queue exists, and it carries JSON."""
+    queue = getattr(settings, "RQ_QUEUES", {}).get(QUEUE)
+    if queue is None:
+        return [Error(f"RQ_QUEUES has no queue {QUEUE!r}.", hint="Add it with URL and SERIALIZER.", id="sagas.E003")]
+    if "JSON" not in str(queue.get("SERIALIZER", "")):
+        hint = "Set SERIALIZER to 'rq.serializers.JSONSerializer'."
+        return [Error("The queue of sagas unpickles what it is given.", hint=hint, id="sagas.E004")]
+    return []
+
+
+@register()
+def definitions_are_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Data and receipts of every plan can be stored as JSON and read back; time-outs are real."""
+    found: list[CheckMessage] = []
+    for plan in registry.values():
+        kinds = {"its data": plan.data_type}
+        for step in plan.steps:
+            kinds[f"the receipt of {step.name}"] = receipt_type(step)
+            if any(step.is_remote(side) for side in Side) and step.spec.timeout <= timedelta(0):
+                found.append(
+                    Error(f"{plan.name}: {step.name} has no time limit.", hint="Give it a timeout.", id="sagas.E006")
+                )
+        for what, kind in kinds.items():
+            try:
+                msgspec.inspect.type_info(kind)
+                msgspec.json.schema(kind)
+            except TypeError as error:
+                hint = "Use dataclasses of str, int, bool, Decimal, datetime, UUID, lists and dicts of them."
+                found.append(Error(f"{plan.name}: {what} cannot be stored: {error}", hint=hint, id="sagas.E005"))
+    return found
