@@ -78,3 +78,4 @@ class StockMovementAdmin(LedgerAdmin):
         entry = form.cleaned_data
         record = services.receive if entry["kind"] == "RECEIVED" else services.write_off
         obj.pk = record(entry["sku"], entry["quantity"], entry["note"])
+        obj.refresh_from_db()

@@ -1,0 +1,3 @@
+from tests.sandbox.processes import bank, bank_process, carrier, carrier_process
+
+__all__ = ["bank", "bank_process", "carrier", "carrier_process"]
