@@ -29,6 +29,7 @@ class NothingHere(APIView):
 
 urlpatterns = [
     path("v1/", include("shop.api.urls")),
+    path("v1/", include("sagas.api.urls")),
     path("schema/", SpectacularAPIView.as_view(content_negotiation_class=DefaultContentNegotiation), name="api-schema"),
     path("docs/", DocsView.as_view(url_name="api-schema"), name="api-docs"),
     re_path(r"^(?P<path>.*)$", NothingHere.as_view()),

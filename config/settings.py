@@ -152,7 +152,7 @@ CARRIER_WEBHOOK_SECRETS = env.list("CARRIER_WEBHOOK_SECRETS", default=["whsec_sa
 REST_FRAMEWORK = {
     # The token first: its challenge makes a missing login a 401.
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "config.authentication.Tokens",
         "config.authentication.SameOriginSession",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],

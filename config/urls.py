@@ -1,6 +1,20 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+
+from config.health import healthz, readyz
+from config.problem_pages import problems_page
+
+handler400 = "config.problems.bad_request"
+handler403 = "config.problems.permission_denied"
+handler404 = "config.problems.page_not_found"
+handler500 = "config.problems.server_error"
 
 urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
     path("admin/", admin.site.urls),
+    path("api/", include("config.api_urls")),
+    path("problems/", problems_page, name="problems"),
+    path("problems/<slug:slug>", problems_page, name="problem"),
+    path("", include("shop.urls")),
 ]

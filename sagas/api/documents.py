@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import Http404
 
 from sagas import operations
-from sagas.api.serializers import SagaDetailSerializer, SagaSerializer
+from sagas.api.serializers import SagaParts, SagaSerializer
 from sagas.models import SagaInstance
 from sagas.selectors import plan_of, with_steps
 from sagas.states import ActionStatus, CompensationStatus
@@ -23,27 +23,15 @@ def saga_summary(saga_id: UUID) -> dict[str, Any]:
 def saga_document(saga_id: UUID, reader: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     """All of a saga, with what ``reader`` may do about it. Raises `Http404`."""
     saga = _read(saga_id)
-    shown: Any = _Detail(
-        saga,
-        steps=_steps(saga),
-        attempts=list(saga.attempts.order_by("-started_at", "-id")[:_ATTEMPTS])[::-1],
-        events=list(saga.events.order_by("-id")[:_EVENTS])[::-1],
-        locks=list(saga.locks.order_by("resource_type", "resource_id")),
-        operations=list(saga.operations.select_related("actor")),
-        options=operations.options(saga_id, reader),
-    )
-    return SagaDetailSerializer(shown).data
-
-
-class _Detail:
-    """A saga with lists in the place of its related managers."""
-
-    def __init__(self, saga: SagaInstance, **lists: Any) -> None:
-        self._saga = saga
-        self.__dict__.update(lists)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._saga, name)
+    parts = {
+        "steps": _steps(saga),
+        "attempts": list(saga.attempts.order_by("-started_at", "-id")[:_ATTEMPTS])[::-1],
+        "events": list(saga.events.order_by("-id")[:_EVENTS])[::-1],
+        "locks": saga.locks.order_by("resource_type", "resource_id"),
+        "operations": saga.operations.select_related("actor"),
+        "options": operations.options(saga_id, reader),
+    }
+    return {**SagaSerializer(saga).data, **SagaParts(parts).data}
 
 
 def _read(saga_id: UUID) -> SagaInstance:

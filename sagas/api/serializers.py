@@ -110,13 +110,17 @@ class OptionSerializer(serializers.Serializer[Any]):
     steps = serializers.ListField(child=serializers.CharField(), help_text="Of which steps, where that is a choice.")
 
 
-class SagaDetailSerializer(SagaSerializer):
+class SagaParts(serializers.Serializer[Any]):
     steps = StepSerializer(many=True, help_text="All of the plan; those still to come are PENDING.")
     attempts = AttemptSerializer(many=True, help_text="The last 100, oldest first.")
     events = EventSerializer(many=True, help_text="The last 200, oldest first.")
     locks = LockSerializer(many=True, help_text="What this saga holds.")
     operations = OperationSerializer(many=True, help_text="What people did, newest first.")
     options = OptionSerializer(many=True, help_text="What you may do now.")
+
+
+class SagaDetailSerializer(SagaParts, SagaSerializer):
+    """A saga with its parts: the shape of `documents.saga_document`."""
 
     class Meta(SagaSerializer.Meta):
         fields = (*SagaSerializer.Meta.fields, "steps", "attempts", "events", "locks", "operations", "options")

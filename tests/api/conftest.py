@@ -43,12 +43,12 @@ def api() -> APIClient:
 
 @pytest.fixture
 def ada(db: None) -> User:
-    return User.objects.create_user("ada@example.org", "ada@example.org", "correct horse battery")
+    return User.objects.create_user("ada@example.org", "ada@example.org")
 
 
 @pytest.fixture
 def grace(db: None) -> User:
-    return User.objects.create_user("grace@example.org", "grace@example.org", "staple correct horse")
+    return User.objects.create_user("grace@example.org", "grace@example.org")
 
 
 def order_body(**changes: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Tokens: how a client program logs in, and what a wrong one gets."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -10,6 +12,15 @@ from rest_framework.test import APIClient
 from tests.api.conftest import fields_at_fault
 
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def ada(ada: User, settings: Any) -> User:
+    """Ada with a password, hashed quickly."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    ada.set_password(PASSWORD)
+    ada.save()
+    return ada
 
 
 def log_in(api: APIClient, username: str = "ada@example.org", password: str = PASSWORD) -> object:
