@@ -1,0 +1,224 @@
+import hashlib
+import hmac
+import itertools
+import json
+import time
+from functools import partial
+
+import pytest
+
+from money import Money
+from payments import services
+from payments.exceptions import InvalidEvent
+from payments.gateway import Authorization, Capture
+from payments.models import GatewayEvent, Payment, Refund
+from payments.selectors import money_violations
+from tests.racing import race
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "whsec_now"
+
+
+@pytest.fixture(autouse=True)
+def payment(settings):
+    settings.BANK_WEBHOOK_SECRETS = [SECRET, "whsec_before"]
+    return services.open_payment("S-1", Money(1999, "EUR"), "pm_card_visa", key="key-1")
+
+
+def intent(**columns):
+    return {
+        "id": "pi_1",
+        "amount": 1999,
+        "amount_capturable": 0,
+        "amount_received": 0,
+        "currency": "eur",
+        "metadata": {"reference": "S-1"},
+        **columns,
+    }
+
+
+def event(kind, subject, event_id="evt_1"):
+    return json.dumps({"id": event_id, "type": kind, "data": {"object": subject}}).encode()
+
+
+def signature(body, secret=SECRET, at=None):
+    stamp = str(int(time.time() if at is None else at))
+    return f"t={stamp},v1={hmac.new(secret.encode(), f'{stamp}.'.encode() + body, hashlib.sha256).hexdigest()}"
+
+
+def receive(body):
+    return services.receive_event(body, signature(body))
+
+
+AUTHORIZED = event("payment_intent.amount_capturable_updated", intent(amount_capturable=1999), "evt_authorized")
+CAPTURED = event("payment_intent.succeeded", intent(amount_received=1999), "evt_captured")
+FAILED = event(
+    "payment_intent.payment_failed",
+    intent(last_payment_error={"code": "card_declined", "decline_code": "insufficient_funds"}),
+    "evt_failed",
+)
+CANCELLED = event("payment_intent.canceled", intent(), "evt_cancelled")
+
+
+def status():
+    return Payment.objects.get(reference="S-1").status
+
+
+def test_a_webhook_that_comes_before_our_own_answer_ends_in_the_same_row():
+    receipt = receive(AUTHORIZED)
+    services.record_authorized("S-1", Authorization("pi_1", 1999, "EUR"))
+
+    assert (receipt.reference, receipt.is_new, receipt.status) == ("S-1", True, "APPLIED")
+    assert status() == "AUTHORIZED"
+
+
+def test_a_webhook_after_our_own_answer_changes_nothing():
+    services.record_authorized("S-1", Authorization("pi_1", 1999, "EUR"))
+
+    assert receive(AUTHORIZED).status == "SUPERSEDED"
+    assert status() == "AUTHORIZED"
+
+
+def test_a_decline_by_webhook_is_recorded():
+    assert receive(FAILED).status == "APPLIED"
+    assert Payment.objects.values_list("status", "decline_code").get() == ("DECLINED", "insufficient_funds")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([AUTHORIZED, CAPTURED, AUTHORIZED])))
+def test_in_whatever_order_they_come_the_payment_never_goes_back(order):
+    for body in order:
+        receive(body)
+
+    assert status() == "CAPTURED"
+    assert GatewayEvent.objects.filter(status="OPEN").count() == 0
+    assert money_violations() == []
+
+
+def test_a_repeated_event_is_stored_once():
+    first, second = receive(AUTHORIZED), receive(AUTHORIZED)
+
+    assert (first.is_new, second.is_new) == (True, False)
+    assert second.status == "APPLIED"
+    assert GatewayEvent.objects.get().payload == AUTHORIZED.decode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        event("payment_intent.succeeded", intent(amount=5, amount_received=5)),
+        event("payment_intent.succeeded", intent(currency="usd", amount_received=1999)),
+        event("payment_intent.succeeded", intent(amount_received=1)),
+        event("payment_intent.amount_capturable_updated", intent(amount_capturable=1)),
+        event("payment_intent.succeeded", {"metadata": {"reference": "S-1"}}),
+    ],
+    ids=["other amount", "other currency", "captured less", "held less", "without fields"],
+)
+def test_amounts_are_compared_not_believed(body):
+    assert receive(body).status == "OPEN"
+    assert status() == "UNKNOWN"
+
+
+def test_an_event_about_another_intent_of_the_order_is_left_to_a_person():
+    services.record_authorized("S-1", Authorization("pi_0", 1999, "EUR"))
+
+    assert receive(CAPTURED).status == "OPEN"
+    assert status() == "AUTHORIZED"
+
+
+def test_money_taken_after_the_void_is_never_dropped():
+    services.begin_void("S-1")
+    services.record_voided("S-1")
+
+    assert receive(CAPTURED).status == "OPEN"
+    assert status() == "VOIDED"
+    assert GatewayEvent.objects.get().note == "money was taken for a payment that is VOIDED"
+
+
+def test_a_cancellation_by_the_bank_finishes_our_void():
+    services.begin_void("S-1")
+
+    assert receive(CANCELLED).status == "APPLIED"
+    assert status() == "VOIDED"
+
+
+def test_an_event_for_an_unknown_order_is_kept_and_applied_when_the_order_is_known():
+    body = event("payment_intent.succeeded", intent(metadata={"reference": "S-2"}, id="pi_2", amount_received=1999))
+    assert receive(body).status == "OPEN"
+    services.open_payment("S-2", Money(1999, "EUR"), "pm_card_visa", key="key-2")
+
+    assert services.apply_pending_events() == 1
+    assert Payment.objects.get(reference="S-2").status == "CAPTURED"
+    assert services.apply_pending_events() == 0
+
+
+def test_an_event_stored_by_a_worker_that_died_is_applied_later():
+    GatewayEvent.objects.create(event_id="evt_1", kind="payment_intent.canceled", payload=CANCELLED.decode())
+
+    assert services.apply_pending_events() == 1
+    assert status() == "VOIDED"
+
+
+def test_a_refund_settled_by_webhook_is_counted_once():
+    services.record_authorized("S-1", Authorization("pi_1", 1999, "EUR"))
+    services.record_captured("S-1", Capture("pi_1", 1999, "EUR"))
+    services.begin_refund("S-1", "R-1", Money(500, "EUR"))
+    refund = {"id": "re_1", "amount": 500, "status": "succeeded", "metadata": {"refund_reference": "R-1"}}
+
+    assert receive(event("refund.updated", refund, "evt_1")).status == "APPLIED"
+    assert receive(event("refund.updated", refund, "evt_2")).status == "SUPERSEDED"
+    assert receive(event("refund.failed", {**refund, "status": "failed"}, "evt_3")).status == "OPEN"
+    assert Payment.objects.get().refunded_amount == 500
+    assert Refund.objects.get().status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("at", [-301, 301], ids=["too old", "from the future"])
+def test_an_event_outside_the_tolerance_is_refused(at):
+    with pytest.raises(InvalidEvent):
+        services.receive_event(AUTHORIZED, signature(AUTHORIZED, at=time.time() + at))
+
+    assert not GatewayEvent.objects.exists()
+    assert status() == "UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "t=1",
+        "v1=abc",
+        "t=x,v1=abc",
+        signature(AUTHORIZED, "whsec_forged"),
+        signature(CAPTURED),
+        signature(AUTHORIZED) + ",t=1",
+        "t=١,v1=é",
+    ],
+    ids=["none", "no digest", "no time", "no number", "forged", "of another body", "two times", "not ascii"],
+)
+def test_an_event_without_a_valid_signature_is_refused(header):
+    with pytest.raises(InvalidEvent):
+        services.receive_event(AUTHORIZED, header)
+
+    assert not GatewayEvent.objects.exists()
+    assert status() == "UNKNOWN"
+
+
+def test_while_a_secret_is_replaced_both_are_valid():
+    assert services.receive_event(AUTHORIZED, signature(AUTHORIZED, "whsec_before")).status == "APPLIED"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b'{"id": "e", "type": "t", "data": {"object": 1}}'])
+def test_a_signed_body_that_is_no_event_is_refused(body):
+    with pytest.raises(InvalidEvent):
+        receive(body)
+
+    assert not GatewayEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twenty_copies_at_once_have_one_effect():
+    results = race([partial(receive, CAPTURED) for _ in range(20)])
+
+    assert sum(result.is_new for result in results) == 1
+    assert GatewayEvent.objects.count() == 1
+    assert status() == "CAPTURED"
