@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django.urls import reverse
 
 from money import Money
+from shop.countries import COUNTRIES
 
 MAX_QUANTITY = 99
 MAX_LINES = 50
@@ -178,6 +179,10 @@ class Order(models.Model):
     @property
     def total(self) -> Money:
         return Money(self.total_amount, self.currency)
+
+    @property
+    def country_name(self) -> str:
+        return dict(COUNTRIES).get(self.ship_country, self.ship_country)
 
 
 class OrderLine(models.Model):

@@ -6,7 +6,7 @@ says more than these know: "nothing was charged" stands there when the payment s
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from payments import selectors as payments
 from sagas import selectors as sagas
@@ -17,13 +17,46 @@ from shop.wording import why_cancelled
 CHECKOUT = "shop.checkout"
 
 _PLACED = "We have your order"
-# The steps of the checkout that a shopper cares about: the step, when done, while it runs, when undone, who is asked.
+
+
+class _Words(NamedTuple):
+    """A step of the checkout that a shopper cares about: how it is called as it goes, and who is asked."""
+
+    step: str
+    done: str
+    doing: str
+    asked: str
+    failed: str = ""
+    undone: str = ""
+
+
 _STAGES = (
-    ("reserve_stock", "Stock reserved", "Reserving your products", "Stock given back", "the warehouse"),
-    ("authorize_payment", "Payment authorised", "Asking your bank", "Payment released", "the bank"),
-    ("book_shipment", "Parcel booked", "Booking your parcel", "Parcel cancelled", "the parcel service"),
-    ("capture_payment", "Paid", "Taking the payment", "Paid", "the bank"),
-    ("confirm_order", "Confirmed", "Confirming your order", "Confirmed", "the shop"),
+    _Words(
+        "reserve_stock",
+        "Stock reserved",
+        "Reserving your products",
+        "the warehouse",
+        failed="Not in stock",
+        undone="Stock given back",
+    ),
+    _Words(
+        "authorize_payment",
+        "Payment authorised",
+        "Asking your bank",
+        "the bank",
+        failed="Payment declined",
+        undone="Payment released",
+    ),
+    _Words(
+        "book_shipment",
+        "Parcel booked",
+        "Booking your parcel",
+        "the parcel service",
+        failed="Parcel not accepted",
+        undone="Parcel cancelled",
+    ),
+    _Words("capture_payment", "Paid", "Taking the payment", "the bank", failed="Payment not taken"),
+    _Words("confirm_order", "Confirmed", "Confirming your order", "the shop"),
 )
 _STATES_IN_WORDS = {
     "done": "done",
@@ -88,39 +121,49 @@ def progress_of(order: Order) -> Progress:
 
 
 def _under_way(saga: Any, steps: dict[str, Any], stages: tuple[Stage, ...]) -> Progress:
-    if saga.status == "SUSPENDED":
+    if saga.status in ("SUSPENDED", "ABANDONED"):
         detail = "You do not need to do anything. Nothing is lost, and we will write to you."
         return Progress("Somebody of us is looking after your order", detail, "waiting", True, stages)
     if saga.backward:
         why = why_cancelled((saga.failure or {}).get("code", ""))
         detail = f"{why} We are giving everything back; this takes a moment."
         return Progress("We are cancelling your order", detail, "waiting", True, stages)
-    for name, _, doing, _, asked in _STAGES:
-        step = steps.get(name)
+    for words in _STAGES:
+        step = steps.get(words.step)
         if step is None or step.action in ("SUCCEEDED", "SKIPPED"):
             continue
         if _keeps_trying(step):
             detail = "We keep trying, so there is no need to order again. You can close this page and come back."
-            return Progress(f"Waiting for {asked}", detail, "waiting", True, stages)
+            return Progress(f"Waiting for {words.asked}", detail, "waiting", True, stages)
         if step.action == "RUNNING":
-            return Progress(f"{doing} …", "This usually takes a few seconds.", "working", True, stages)
+            return Progress(f"{words.doing} …", "This usually takes a few seconds.", "working", True, stages)
     return Progress(_PLACED, "This usually takes a few seconds.", "working", True, stages)
 
 
 def _stages(order: Order, saga: Any, steps: dict[str, Any]) -> tuple[Stage, ...]:
     stages = [Stage("Order received", "done")]
-    for name, done, _, undone, _ in _STAGES:
+    for words in _STAGES:
         if order.status in _BEHIND_CONFIRMATION:
-            stages.append(Stage(done, "done"))
+            stages.append(Stage(words.done, "done"))
             continue
-        step = steps.get(name)
+        step = steps.get(words.step)
         state = _state(step) if step else "todo"
         if state in ("todo", "current", "waiting") and (
             order.status == Order.Status.CANCELLED or (saga is not None and saga.backward)
         ):
             break  # it will not come to this any more
-        stages.append(Stage(undone if state == "undone" else done, state))
-    return tuple(stages)
+        stages.append(Stage({"undone": words.undone, "failed": words.failed}.get(state) or words.done, state))
+    return tuple(_with_a_current(stages)) if order.status == Order.Status.PENDING else tuple(stages)
+
+
+def _with_a_current(stages: list[Stage]) -> list[Stage]:
+    """Between two steps the next one is what the shopper waits for."""
+    if any(stage.state in ("current", "waiting", "failed", "undone") for stage in stages):
+        return stages
+    following = next((place for place, stage in enumerate(stages) if stage.state == "todo"), None)
+    if following is None:
+        return stages
+    return [*stages[:following], Stage(stages[following].label, "current"), *stages[following + 1 :]]
 
 
 def _state(step: Any) -> str:

@@ -147,8 +147,7 @@ def _claim_cart(cart: Cart) -> None:
 def _products(wanted: dict[str, int]) -> list[Product]:
     """The products in the order they were asked for."""
     found = {
-        product.sku: product
-        for product in Product.objects.filter(sku__in=wanted, is_active=True).defer("description")
+        product.sku: product for product in Product.objects.filter(sku__in=wanted, is_active=True).defer("description")
     }
     available = inventory.available(found)
     products = []

@@ -70,7 +70,8 @@ def _change(request: HttpRequest, cart: Cart, product: Product, quantity: int) -
     except ShopError as refusal:
         messages.error(request, str(refusal))
     else:
-        text = f"“{product.name}”: {quantity}." if quantity else f"“{product.name}” was taken out of your cart."
+        have = f"Your cart has {quantity} × “{product.name}” now."
+        text = have if quantity else f"“{product.name}” was taken out of your cart."
         messages.success(request, text)
 
 
