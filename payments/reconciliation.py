@@ -20,15 +20,23 @@ class Disagreement:
     theirs: str
 
 
-def disagreements(gateway: Gateway, since: datetime) -> list[Disagreement]:
-    """Compare every payment of either side since ``since``, in both directions."""
+def disagreements(gateway: Gateway, since: datetime, settled_before: datetime) -> list[Disagreement]:
+    """Compare every payment of either side since ``since``, in both directions.
+
+    Rows that changed after ``settled_before`` are left for the next run: a call may be under way.
+    """
     theirs = list(gateway.payments_since(since, timeout=PAGE_TIMEOUT))
     references = {payment.reference for payment in theirs}
     ours = {row.reference: row for row in Payment.objects.filter(reference__in=references)}
-    found = [item for payment in theirs for item in _compare(payment, ours.get(payment.reference))]
+    found: list[Disagreement] = []
+    for payment in theirs:
+        row = ours.get(payment.reference)
+        if row is None or row.updated_at <= settled_before:
+            found += _compare(payment, row)
 
     known = {payment.intent_id for payment in theirs}
     rows = Payment.objects.filter(created_at__gte=since, intent_id__isnull=False).exclude(intent_id__in=known)
+    rows = rows.filter(updated_at__lte=settled_before)
     found += [Disagreement(row.reference, row.intent_id or "", _ours(row), "no such payment") for row in rows]
     return found
 

@@ -25,6 +25,7 @@ from sandbox.store import Store
 _ROUTES = [
     ("create", "POST", re.compile(r"/v1/payment_intents")),
     ("list", "GET", re.compile(r"/v1/payment_intents")),
+    ("search", "GET", re.compile(r"/v1/payment_intents/search")),
     ("retrieve", "GET", re.compile(r"/v1/payment_intents/([^/]+)")),
     ("confirm", "POST", re.compile(r"/v1/payment_intents/([^/]+)/confirm")),
     ("capture", "POST", re.compile(r"/v1/payment_intents/([^/]+)/capture")),
@@ -32,12 +33,14 @@ _ROUTES = [
     ("refund", "POST", re.compile(r"/v1/refunds")),
     ("list_refunds", "GET", re.compile(r"/v1/refunds")),
 ]
+_BY_REFERENCE = re.compile(r"metadata\['reference'\]:'([^']*)'")
 
 
 class Bank:
     """Holds, takes and returns money that does not exist."""
 
     operations = [name for name, _, _ in _ROUTES]
+    declinable = ["confirm"]
 
     def __init__(self, store: Store, api_key: str) -> None:
         self._store, self._api_key = store, api_key
@@ -87,7 +90,11 @@ class Bank:
         return {"payments": payments, "totals": totals}
 
     def control(self, wish: dict[str, Any]) -> str | None:
-        return "a bank moves no parcels"
+        """``{"forget_keys": true}``: as after the 24 hours for which idempotency keys are kept."""
+        if not wish.get("forget_keys"):
+            return "send a fault, latency_ms, or forget_keys"
+        self._store.forget_answers()
+        return None
 
     def _route(self, request: Request) -> tuple[str, str] | None:
         for name, method, pattern in _ROUTES:
@@ -105,6 +112,8 @@ class Bank:
                     return Answer(200, self._create(form))
                 case "list":
                     return Answer(200, self._list(request.query))
+                case "search":
+                    return Answer(200, self._search(request.query))
                 case "refund":
                     return Answer(200, self._refund(form))
                 case "list_refunds":
@@ -184,6 +193,13 @@ class Bank:
         after = next((i for i, intent in enumerate(intents) if intent["id"] == query.get("starting_after")), -1)
         page, limit = intents[after + 1 :], int(query.get("limit", 10))
         return {"object": "list", "url": "/v1/payment_intents", "data": page[:limit], "has_more": len(page) > limit}
+
+    def _search(self, query: dict[str, str]) -> dict[str, Any]:
+        wanted = _BY_REFERENCE.fullmatch(query.get("query", ""))
+        if wanted is None:
+            raise BankError(400, "this sandbox searches by metadata['reference'] only", param="query")
+        found = self._store.referring("payment_intent", wanted[1])[::-1]
+        return {"object": "search_result", "url": "/v1/payment_intents/search", "data": found, "has_more": False}
 
     def _list_refunds(self, query: dict[str, str]) -> dict[str, Any]:
         refunds = self._store.referring("refund", query.get("payment_intent", ""))

@@ -37,6 +37,7 @@ class Carrier:
     """Books, moves and takes back parcels that do not exist."""
 
     operations = [name for name, _, _ in _ROUTES]
+    declinable = ["buy", "refund"]
 
     def __init__(self, store: Store, api_key: str) -> None:
         self._store, self._api_key = store, api_key
@@ -74,6 +75,8 @@ class Carrier:
 
     def control(self, wish: dict[str, Any]) -> str | None:
         """``{"move": <reference or tracking code>, "status": "in_transit"}`` moves a parcel and sends its event."""
+        if "move" not in wish:
+            return "send a fault, latency_ms, or a parcel to move"
         status = wish.get("status", "")
         if status not in _MOVES:
             return f"unknown status {status!r}; there are: {', '.join(_MOVES)}"

@@ -33,8 +33,8 @@ class Fault:
 class FaultBook:
     """The faults that are set; `take` uses one up."""
 
-    def __init__(self, operations: list[str]) -> None:
-        self._operations = operations
+    def __init__(self, operations: list[str], declinable: list[str]) -> None:
+        self._operations, self._declinable = operations, declinable
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._fired: Counter[str] = Counter()
@@ -43,6 +43,8 @@ class FaultBook:
     def set(self, wish: dict[str, Any]) -> str | None:
         """Do what a body of ``POST /_control`` says; returns what is wrong with it, if anything."""
         name = wish.get("fault", "")
+        if name == "decline" and wish.get("operation", "") not in ("", *self._declinable):
+            return f"declined can be: {', '.join(self._declinable)}"
         if name == "reset":
             self.reset()
             return None
@@ -78,7 +80,11 @@ class FaultBook:
         """The first fault that is meant for this operation, counted down."""
         with self._lock:
             for fault in self._faults:
-                if fault.operation in ("", operation) and fault.times != 0:
+                if fault.operation not in ("", operation):
+                    continue
+                if fault.fault == "decline" and operation not in self._declinable:
+                    continue
+                if fault.times != 0:
                     fault.times -= fault.times > 0
                     if fault.times == 0:
                         self._faults.remove(fault)

@@ -40,6 +40,7 @@ class Service(Protocol):
     """A bank or a carrier: it knows its operations, acts, and can say what it believes."""
 
     operations: list[str]
+    declinable: list[str]
 
     def operation_of(self, request: Request) -> str | None: ...
 
@@ -67,7 +68,7 @@ class SandboxServer(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], service: Service) -> None:
         self.service = service
-        self.faults = FaultBook(service.operations)
+        self.faults = FaultBook(service.operations, service.declinable)
         self.in_flight: set[str] = set()
         self.in_flight_lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -217,7 +218,7 @@ class Handler(BaseHTTPRequestHandler):
     def _set_fault(self, request: Request) -> None:
         try:
             wish = json.loads(request.body)
-            problem = self.server.service.control(wish) if "move" in wish else self._wish(wish)
+            problem = self._wish(wish)
         except (ValueError, TypeError, AttributeError):
             problem = "send a JSON object"
         if problem:
@@ -226,6 +227,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(Answer(200, self.server.faults.show()))
 
     def _wish(self, wish: dict[str, Any]) -> str | None:
+        if "fault" not in wish and "latency_ms" not in wish:
+            return self.server.service.control(wish)
         if wish.get("fault") == "refuse":
             seconds = float(wish.get("seconds", 5))
             threading.Timer(0.05, self.server.refuse_for, [seconds]).start()

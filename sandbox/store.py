@@ -81,6 +81,10 @@ class Store:
         with self._lock:
             self._db.execute("INSERT INTO answer VALUES (?, ?, ?, ?)", (key, fingerprint, status, json.dumps(body)))
 
+    def forget_answers(self) -> None:
+        with self._lock:
+            self._db.execute("DELETE FROM answer")
+
     def queue_webhook(self, body: type_json) -> None:
         with self._lock:
             self._db.execute("INSERT INTO outbox (body, due) VALUES (?, ?)", (json.dumps(body), time.time()))

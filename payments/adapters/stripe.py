@@ -2,7 +2,8 @@
 
 An authorization is two calls. The intent is created first, unconfirmed, under a key of its own; only
 its confirmation holds money. So whoever has the key can always find the intent, by creating it
-again, and cancel it, after which a confirmation still under way fails.
+again, and cancel it, after which a confirmation still under way fails. Stripe forgets keys after
+a day: therefore intents are also looked up by our reference, in a search that lags by a minute.
 (https://docs.stripe.com/payments/paymentintents/lifecycle, https://docs.stripe.com/api/idempotent_requests)
 """
 
@@ -63,6 +64,8 @@ class StripeGateway:
         created = self._create_intent(request, key, deadline)
         with translated():
             intent = self._retrieve(created.id, deadline)  # the creation's answer is a stored one, perhaps old
+            for other in self._search(request.reference, deadline):
+                intent = other if other.status == "requires_capture" else intent
         if intent.status == "canceled":
             raise NotDone("the payment intent is cancelled")
         decline = decline_of(intent)
@@ -74,20 +77,29 @@ class StripeGateway:
         if request.request is None:
             return  # no intent was ever asked for, and our tombstone refuses it from now on
         deadline = Deadline(timeout)
-        intent_id = request.intent_id
-        if intent_id is None:
-            intent_id = self._create_intent(request.request, request.authorization_key, deadline).id
+        if request.intent_id is not None:
+            self._cancel(request.intent_id, request.reference, key, deadline)
+            return
+        created = self._create_intent(request.request, request.authorization_key, deadline)
+        self._cancel(created.id, request.reference, key, deadline)
+        with translated():
+            others = self._search(request.reference, deadline)
+        for other in others:
+            if other.id != created.id and other.status != "canceled":
+                self._cancel(other.id, request.reference, key, deadline)
+
+    def _cancel(self, intent_id: str, reference: str, key: str, deadline: Deadline) -> None:
         with translated():
             try:
                 intent = self._client(deadline).v1.payment_intents.cancel(
-                    intent_id, {"cancellation_reason": "abandoned"}, {"idempotency_key": f"{key}:cancel"}
+                    intent_id, {"cancellation_reason": "abandoned"}, {"idempotency_key": f"{key}:cancel:{intent_id}"}
                 )
             except stripe.InvalidRequestError as error:
                 if not is_unexpected_state(error):
                     raise
                 intent = self._retrieve(intent_id, deadline)
         if intent.status == "succeeded":
-            raise AlreadyCaptured(request.reference)
+            raise AlreadyCaptured(reference)
         if intent.status != "canceled":
             raise OutcomeUnknown(f"after the void the payment intent is {intent.status}")
 
@@ -174,6 +186,11 @@ class StripeGateway:
             if _metadata(intent).get("reference") != request.reference:
                 raise OutcomeUnknown("the gateway answered with a payment intent of another order")
         return intent
+
+    def _search(self, reference: str, deadline: Deadline) -> list[Any]:
+        quoted = reference.replace("\\", "\\\\").replace("'", "\\'")
+        found = self._client(deadline).v1.payment_intents.search({"query": f"metadata['reference']:'{quoted}'"})
+        return [intent for intent in found.data if _metadata(intent).get("reference") == reference]
 
     def _retrieve(self, intent_id: str, deadline: Deadline) -> Any:
         return self._client(deadline).v1.payment_intents.retrieve(intent_id)

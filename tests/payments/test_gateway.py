@@ -166,6 +166,21 @@ def test_a_void_before_any_call_makes_the_first_call_fail(bank):
     assert [row["held"] for row in bank.ledger(request.reference)] == [0]
 
 
+def test_after_a_day_a_void_still_finds_the_intent_by_the_order_number(bank):
+    request = order()
+    bank.control(fault="answer_lost", operation="confirm")
+    with pytest.raises(OutcomeUnknown):
+        authorize(request)
+    bank.control(forget_keys=True)
+
+    found = services.find_authorization(request, key=request.reference, timeout=SOON)
+    void(request)
+
+    assert found.amount == 1999
+    rows = bank.ledger(request.reference)  # the forgotten intent, and the one its key made anew
+    assert [(row["status"], row["held"]) for row in rows] == [("canceled", 0), ("canceled", 0)]
+
+
 def test_a_void_without_a_request_asks_nobody(settings):
     settings.BANK_URL = "http://127.0.0.1:9"
 

@@ -122,7 +122,14 @@ def test_the_control_says_what_is_set_and_what_is_wrong(bank):
     assert shown["latency_ms"] == 1
     assert bank.control(fault="reset")["faults"] == []
 
-    for wish in ({"fault": "explode"}, {"fault": "down", "operation": "dance"}, [], {"fault": "down", "times": "x"}):
+    for wish in (
+        {"fault": "explode"},
+        {},
+        {"fault": "decline", "operation": "capture"},
+        {"fault": "down", "operation": "dance"},
+        [],
+        {"fault": "down", "times": "x"},
+    ):
         answer = requests.post(f"{bank.url}/_control", json=wish, timeout=5)
         assert answer.status_code == 400, wish
         assert answer.json()["error"]
@@ -135,6 +142,18 @@ def test_a_fault_fires_as_often_as_was_said(bank):
 
     assert statuses == [503, 503, 200]
     assert bank.fired() == {"down": 2}
+
+
+def test_a_decline_waits_for_a_request_that_can_be_declined(bank):
+    bank.control(fault="decline", code="insufficient_funds")
+    form = {"amount": 1999, "currency": "eur", "metadata[reference]": "S-1"}
+    intent = requests.post(f"{bank.url}/v1/payment_intents", form, headers=AUTH, timeout=5)
+    confirm = {"payment_method": "pm_card_visa"}
+    url = f"{bank.url}/v1/payment_intents/{intent.json()['id']}/confirm"
+    answer = requests.post(url, confirm, headers=AUTH, timeout=5)
+
+    assert intent.status_code == 200
+    assert (answer.status_code, answer.json()["error"]["decline_code"]) == (402, "insufficient_funds")
 
 
 def test_latency_delays_every_answer(bank):

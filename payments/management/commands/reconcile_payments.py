@@ -16,11 +16,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--hours", type=int, default=48, help="how far to look back (48)")
+        parser.add_argument("--settle", type=int, default=300, help="leave out what changed in so many seconds (300)")
 
-    def handle(self, *args: Any, hours: int, **options: Any) -> None:
+    def handle(self, *args: Any, hours: int, settle: int, **options: Any) -> None:
         applied = apply_pending_events()
         try:
-            found = disagreements(gateway(), timezone.now() - timedelta(hours=hours))
+            now = timezone.now()
+            found = disagreements(gateway(), now - timedelta(hours=hours), now - timedelta(seconds=settle))
         except PaymentError as error:
             raise CommandError(f"The bank could not be asked: {error}") from error
         self.stdout.write(f"{applied} stored events applied.")
