@@ -252,6 +252,8 @@ def _suspend(saga: LoadedSaga, reason: SuspendReason, why: str) -> Moved:
 def _store(saga: LoadedSaga, after: SagaState, *rows: Any, why: str) -> Moved:
     if after != saga.state:
         store.write(saga, after, *rows, why=why)
+    elif _is_due(saga, after):
+        raise AssertionError("it is due, but nothing of it can start")
     return Moved(saga.id, due=_is_due(saga, after))
 
 

@@ -30,6 +30,16 @@ def retry(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     return advance(plan, _moving(saga), now)
 
 
+def hurry(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    """End the backoffs: there is news. Budgets and outcomes stay; nothing changes where nothing pauses."""
+    if saga.terminal or saga.status is SagaStatus.SUSPENDED:
+        return saga
+    for position, state in enumerate(saga.steps):
+        if not state.in_flight and state.due_at is not None:
+            saga = saga.with_step(position, due_at=now)
+    return advance(plan, saga, now)
+
+
 def why_not_retry(saga: SagaState) -> str:
     """Why there is nothing to retry; empty when there is."""
     if saga.terminal:

@@ -130,7 +130,7 @@ def _finish_action(step: PlannedStep, saga: SagaState, outcome: Outcome, now: da
         saga = saga.with_step(
             at, action=ActionStatus.SUCCEEDED, receipt=outcome.receipt, failures=0, error="", due_at=None
         )
-        return replace(saga, pivot_passed=saga.pivot_passed or step.pivot)
+        return replace(saga, pivot_passed=saga.pivot_passed or step.pivot, attention="")
     if kind is OutcomeKind.REFUSED:
         saga = saga.with_step(at, action=ActionStatus.FAILED)
         if saga.pivot_passed:
@@ -159,7 +159,8 @@ def _finish_compensation(
 ) -> SagaState:
     at = step.position
     if outcome.kind is OutcomeKind.DONE:
-        return saga.with_step(at, compensation=CompensationStatus.SUCCEEDED, failures=0, error="", due_at=None)
+        saga = saga.with_step(at, compensation=CompensationStatus.SUCCEEDED, failures=0, error="", due_at=None)
+        return replace(saga, attention="")
     if outcome.kind is OutcomeKind.REFUSED:
         return saga.with_step(at, compensation=CompensationStatus.FAILED)
     saga, exhausted = _failed_again(step, saga, outcome, now, jitter, compensation=CompensationStatus.PENDING)
@@ -263,6 +264,10 @@ def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     if not active:
         return _ended(saga, SagaStatus.COMPLETED)
     states = [saga.steps[p.position] for p in active]
+    if any(s.action is ActionStatus.FAILED for s in states):
+        # Given up, and nobody has said yet to try again or to turn back.
+        reason = SuspendReason.CONTRACT_VIOLATION if saga.pivot_passed else SuspendReason.RETRIES_EXHAUSTED
+        return replace(_suspended(saga, reason), wake_at=None, waiting_on=None)
     at_work = any(s.in_flight or s.due_at is None or s.due_at <= now for s in states)
     fresh = all(s.action_attempts == 0 for s in saga.steps)
     moving = SagaStatus.PENDING if fresh and saga.status is SagaStatus.PENDING else SagaStatus.RUNNING

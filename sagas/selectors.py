@@ -105,10 +105,9 @@ def waiting_words(saga: SagaInstance) -> str:
 
 
 def _last_error(saga: SagaInstance) -> str:
-    failed = [step for step in saga.steps.all() if step.error]
-    if failed:
-        return f"{failed[-1].name}: {failed[-1].error}"
-    return saga.attention
+    at = current_step(saga)
+    error = next((step.error for step in saga.steps.all() if step.name == at), "")
+    return f"{at}: {error}" if error else saga.attention
 
 
 _SUSPENDED = {

@@ -6,11 +6,14 @@ from typing import Any, TypeVar
 import uuid_utils.compat as uuid_utils
 from django.db import connection, transaction
 
-from sagas import locks
+from sagas import interventions, locks, store
 from sagas.codec import from_json, to_json
 from sagas.definition import Saga
 from sagas.jobs import hint
+from sagas.locks import guard
 from sagas.models import SagaInstance
+
+__all__ = ["guard", "start", "wake"]
 
 D = TypeVar("D")
 
@@ -68,3 +71,22 @@ def start(
         locks.take(compiled, data, saga_id)
         transaction.on_commit(hint, robust=True)
     return SagaInstance.objects.get(definition=compiled.name, business_key=key)
+
+
+def wake(definition: str, key: str, *, why: str) -> None:
+    """There is news from outside, such as a webhook: end the backoff of that saga and look again now.
+
+    Nothing is believed and no status of a step is changed; the step's own check asks what is true.
+    Harmless for a saga that does not pause, has ended or does not exist.
+    """
+    saga_id = SagaInstance.objects.filter(definition=definition, business_key=key).values_list("pk", flat=True).first()
+    if saga_id is None:
+        return
+    with transaction.atomic():
+        saga = store.lock(saga_id)
+        if saga is None or saga.plan is None:
+            return
+        after = interventions.hurry(saga.plan, saga.state, saga.now)
+        if after != saga.state:
+            store.write(saga, after, actor="outside", why=why)
+            transaction.on_commit(hint, robust=True)

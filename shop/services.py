@@ -31,6 +31,14 @@ _NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that is misread: 
 _NUMBER_LENGTH = 10
 
 
+# What the carrier's words mean for the order, and from where it may get there: news may skip a station.
+_PARCEL_NEWS = {
+    "in_transit": (Order.Status.SHIPPED, {Order.Status.CONFIRMED}),
+    "out_for_delivery": (Order.Status.SHIPPED, {Order.Status.CONFIRMED}),
+    "delivered": (Order.Status.DELIVERED, {Order.Status.CONFIRMED, Order.Status.SHIPPED}),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where the parcel goes; ``country`` is ISO 3166 alpha-2."""
@@ -102,6 +110,18 @@ def cancel_order(number: str, reason: str) -> Order:
     """
     since = {Order.Status.PENDING, Order.Status.CONFIRMED}
     return _move(number, Order.Status.CANCELLED, since=since, cancelled_at=Now(), cancel_reason=reason[:300])
+
+
+def follow_parcel(number: str, tracking_status: str) -> None:
+    """Move the order on as its parcel goes: to shipped, to delivered, never back. Other news changes nothing.
+
+    Raises `LockTaken` while a saga holds the order; the carrier tells us again.
+    """
+    status, since = _PARCEL_NEWS.get(tracking_status, (None, set()))
+    if status is None:
+        return
+    with transaction.atomic(), sagas.guard("shop.order", number):
+        Order.objects.filter(number=number, status__in=since).update(status=status)
 
 
 def access_token_of(order: Order) -> str:

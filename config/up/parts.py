@@ -30,8 +30,8 @@ def shop_stages(options: Options) -> list[Stage]:
     workers = (manage(f"worker-{number}", "saga_worker") for number in range(1, options.workers + 1))
     return [
         (
-            sandbox("bank", "sandbox_bank", options.bank_port),
-            sandbox("carrier", "sandbox_carrier", options.carrier_port),
+            sandbox("bank", "sandbox_bank", options.bank_port, webhook(options, "payments")),
+            sandbox("carrier", "sandbox_carrier", options.carrier_port, webhook(options, "shipping")),
         ),
         (web(options), manage("sweeper", "saga_sweeper"), *workers),
     ]
@@ -63,8 +63,13 @@ def web(options: Options) -> Service:
     )
 
 
-def sandbox(name: str, command: str, port: int) -> Service:
-    return manage(name, command, "--port", str(port), is_ready=answers_http(port, "/"))
+def webhook(options: Options, topic: str) -> str:
+    return f"http://{HOST}:{options.port}/api/v1/webhooks/{topic}/"
+
+
+def sandbox(name: str, command: str, port: int, webhook_url: str) -> Service:
+    arguments = (command, "--port", str(port), "--webhook-url", webhook_url)
+    return manage(name, *arguments, is_ready=answers_http(port, "/"))
 
 
 def manage(name: str, *arguments: str, is_ready: Callable[[], bool] | None = None) -> Service:

@@ -79,3 +79,22 @@ class LoginFailed(AuthenticationFailed):
     default_code = "login_failed"
     default_detail = "The user name or the password is wrong, or there were too many failed logins."
     title = "The login failed"
+
+
+class WebhookInvalid(APIException):
+    """The body was not signed with a secret of ours, or too long ago, or is not an event. Nothing was stored."""
+
+    status_code = 400
+    default_code = "webhook_invalid"
+    default_detail = "This is not an event that was signed for us."
+    title = "The webhook is not valid"
+
+
+class OrderInProgress(APIException):
+    """A saga holds the order, so it cannot be changed at this moment. Send the same again in a while."""
+
+    status_code = 503
+    default_code = "order_in_progress"
+    default_detail = "A saga holds the order. Send the same again in a while."
+    title = "The order is being worked on"
+    wait = 30
