@@ -110,7 +110,7 @@ def say(part: str, line: str) -> None:
     try:
         sys.stdout.write(f"{part:>8} | {line}\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # who read us is gone (`make run | head`): stop, in order and in silence
+    except OSError:  # who read us is gone (`make run | head`, a closed terminal): stop, in order and in silence
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         os.kill(os.getpid(), signal.SIGTERM)
 
