@@ -74,16 +74,22 @@ class Saga(Generic[D]):
         super().__init_subclass__()
         plan = _plan_of(cls)
         other = registry.get((plan.name, plan.version))
-        if other is not None and [s.name for s in other.steps] != [s.name for s in plan.steps]:
+        if other is not None and _outline(other) != _outline(plan):
             raise DefinitionError(f"{plan.name} version {plan.version} is defined twice; raise `version`.")
         registry[plan.name, plan.version] = plan
         cls.plan = plan
+
+
+def _outline(plan: Plan) -> list[tuple[str, str, int]]:
+    return [(step.name, step.kind, step.place) for step in plan.steps]
 
 
 def _plan_of(cls: type[Saga[Any]]) -> Plan:
     missing = [word for word in ("name", "version", "steps") if not hasattr(cls, word)]
     if missing:
         raise DefinitionError(f"{cls.__name__} needs {', '.join(missing)}.")
+    if not isinstance(cls.version, int) or cls.version < 1:
+        raise DefinitionError(f"{cls.__name__} has version {cls.version!r}; number versions from 1.")
     return Plan(
         name=cls.name,
         version=cls.version,

@@ -14,6 +14,9 @@ from typing import Any
 from sagas.states import Side
 from sagas.steps import Begin, Lock, NoCompensation, Parallel, Pivot, Remote, RemoteStep, Step, StepFunction, name_of
 
+# What the column of a step's name holds.
+MAX_NAME = 100
+
 
 class DefinitionError(Exception):
     """A plan breaks a rule of sagas; the message is a sentence with the fix in it."""
@@ -86,6 +89,8 @@ def _planned(saga: str, items: Sequence[Step | Parallel]) -> Iterator[PlannedSte
     position, passed_pivot = 0, False
     for place, item in enumerate(items):
         for spec in item.members if isinstance(item, Parallel) else (item,):
+            if not isinstance(spec, Step):
+                raise DefinitionError(f"{saga}: {spec!r} is not a step; wrap it in Step(...) or one of its kinds.")
             pivot = isinstance(spec, Pivot)
             if pivot and isinstance(item, Parallel):
                 raise DefinitionError(f"{saga}: a pivot cannot be parallel; give it a place of its own.")
@@ -102,6 +107,10 @@ def _names_are_unique(saga: str, steps: tuple[PlannedStep, ...]) -> None:
     for name in names:
         if not name.isidentifier():
             raise DefinitionError(f"{saga}: {name!r} cannot name a step; use a named function, not a lambda.")
+        if len(name) > MAX_NAME:
+            raise DefinitionError(
+                f"{saga}: {name} is longer than the {MAX_NAME} characters that are stored; give it a shorter name."
+            )
         if names.count(name) > 1:
             raise DefinitionError(f"{saga}: {name} is there twice; steps are known by name, so give it another one.")
 
@@ -140,16 +149,26 @@ def _functions_fit(saga: str, steps: tuple[PlannedStep, ...]) -> None:
         if spec.check is not None and not is_remote:
             raise DefinitionError(f"{saga}: {step.name} is local and never unknown, so take its check away.")
         if isinstance(spec, Begin):
-            if step.position:
+            if step.position or [s.place for s in steps].count(step.place) > 1:
                 raise DefinitionError(f"{saga}: {step.name} is in a Begin, so it has to be the first step.")
         else:
             _takes(saga, spec.action, 2 if is_remote else 1)
+            _hooks_fit(saga, spec.action, 1)
         if spec.compensation is not None:
             _takes(saga, spec.compensation, 2)
+            _hooks_fit(saga, spec.compensation, 2)
         if spec.check is not None:
             _takes(saga, spec.check, 2)
         if spec.retry.attempts < 1:
             raise DefinitionError(f"{saga}: {step.name} needs at least one attempt, so set retry to Retry(attempts=1).")
+
+
+def _hooks_fit(saga: str, function: StepFunction, prepare_takes: int) -> None:
+    """What runs in the two commits round a call is found out there, after the money moved, if not here."""
+    if isinstance(function, Remote):
+        for hook, count in ((function.prepare, prepare_takes), (function.record, 2), (function.refused, 2)):
+            if hook is not None:
+                _takes(saga, hook, count)
 
 
 def _takes(saga: str, function: StepFunction, count: int) -> None:

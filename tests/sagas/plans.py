@@ -113,7 +113,8 @@ def reserve_seat(ctx: Ctx) -> Ticket:
 
 def release_seat(ctx: Ctx, receipt: Ticket | None) -> None:
     world.before("release_seat")
-    assert receipt is not None and receipt.code == f"seat-{ctx.data.number}"
+    assert receipt is not None
+    assert receipt.code == f"seat-{ctx.data.number}"
     take_back(ctx, "seat")
 
 

@@ -14,7 +14,8 @@ def test_a_saga_runs_to_its_end_and_frees_its_lock(world: World):
     assert saga.status == "COMPLETED"
     assert effects("T1") == ["hotel", "paid", "seat", "ticket flight-0"]
     assert set(statuses(saga).values()) == {("SUCCEEDED", "NOT_NEEDED")}
-    assert saga.wake_at is None and saga.ended_at is not None
+    assert saga.wake_at is None
+    assert saga.ended_at is not None
     assert not SemanticLock.objects.exists()
 
 
