@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from money import Money
+from shop import order_admin  # noqa: F401 - registers the orders
 from shop.models import Category, Product
 
 if TYPE_CHECKING:

@@ -1,0 +1,7 @@
+"""The operator's room in the Django admin: sagas, what they hold, and what people did to them."""
+
+from sagas.admin.audit_admin import OperationAdmin
+from sagas.admin.lock_admin import LockAdmin
+from sagas.admin.saga_admin import SagaAdmin
+
+__all__ = ["LockAdmin", "OperationAdmin", "SagaAdmin"]

@@ -1,0 +1,43 @@
+"""The list of what people did to sagas."""
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from sagas.admin.readonly import ReadOnlyAdmin
+from sagas.admin.words import badge
+from sagas.models import Operation
+
+
+@admin.register(Operation)
+class OperationAdmin(ReadOnlyAdmin):
+    list_display = ["when", "actor", "name", "target", "reason", "before", "after"]
+    list_display_links = None
+    list_select_related = ["saga", "actor"]
+    list_max_show_all = 0
+    ordering = ["-at", "-id"]
+    search_fields = ["=saga__business_key"]
+    search_help_text = "An order number."
+
+    @admin.display(description="at (UTC)")
+    def when(self, done: Operation) -> str:
+        return done.at.strftime("%Y-%m-%d %H:%M:%S")
+
+    @admin.display(description="saga")
+    def target(self, done: Operation) -> SafeString:
+        url = reverse("admin:sagas_sagainstance_change", args=[done.saga_id])
+        return format_html('<a href="{}">{}</a> {}', url, str(done.saga), done.step)
+
+    @admin.display(description="before")
+    def before(self, done: Operation) -> SafeString:
+        return badge(done.status_before)
+
+    @admin.display(description="after")
+    def after(self, done: Operation) -> SafeString:
+        return badge(done.status_after)
+
+    def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
+        """An operation has no page of its own: its saga has."""
+        return obj is None and super().has_view_permission(request, obj)

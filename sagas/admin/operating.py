@@ -1,0 +1,162 @@
+"""The page that asks before a person acts on a saga, and the act itself.
+
+GET shows and changes nothing. POST acts, waits for what really comes of it, and leads back to the
+saga. `operations` checks, does and writes down; it opens the transaction itself, so nothing here does.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+
+from sagas import operations
+from sagas.admin.forms import OperationForm, ResolveForm, initial_for, receipt_fields, skeleton
+from sagas.admin.offers import Offer
+from sagas.admin.page import SagaPage, event_rows, page_of
+from sagas.admin.plan_table import would_undo
+from sagas.admin.selectors import events_since, saga_for_page
+from sagas.exceptions import OperationRefused, StaleVersion, UnknownSaga
+from sagas.models import Operation
+
+# How long a page waits for what comes of an operation before it says what it knows.
+FOLLOW_SECONDS = 8.0
+
+BUSY = "A worker is writing to this saga at this moment. Nothing was changed; press once more."
+STALE = "The saga moved on while you were reading. Nothing was changed. Look at where it is now before you act."
+TAKEN = "This page was used already for something else. Nothing was changed; press once more."
+
+
+def operate(request: HttpRequest, site: AdminSite, saga_id: UUID, name: str) -> HttpResponse:
+    """One operation on one saga. Raises `PermissionDenied` for whoever may not do it, whatever the state."""
+    if not request.user.has_perm(operations.PERMISSIONS[name]):
+        raise PermissionDenied(f"You may not {name} sagas.")
+    page = _page(request, saga_id)
+    if request.method == "POST":
+        return _act(request, site, page, name)
+    step = _step(request.GET.get("step", ""), _offer(page, name))
+    return _ask(request, site, page, name, _form(page, name, step), step)
+
+
+def _act(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> HttpResponse:
+    step = request.POST.get("step", "")
+    form = _form(page, name, step, request.POST)
+    if not form.is_valid():
+        return _ask(request, site, page, name, form, step, status=400)
+    try:
+        operation = _do(request, page, name, form.cleaned_data)
+    except UnknownSaga as error:
+        raise Http404 from error
+    except StaleVersion:
+        return _ask_again(request, site, page, name, step, STALE)
+    except OperationRefused as error:
+        return _ask_again(request, site, page, name, step, str(error))
+    except OperationalError:
+        # lock_timeout: the row is held for the length of one local step.
+        return _ask_again(request, site, page, name, step, BUSY)
+    if (operation.saga_id, operation.name) != (page.saga.pk, name):
+        return _ask_again(request, site, page, name, step, TAKEN)
+    _tell(request, operation)
+    return redirect("admin:sagas_sagainstance_change", page.saga.pk)
+
+
+def _do(request: HttpRequest, page: SagaPage, name: str, said: dict[str, Any]) -> Operation:
+    asked = operations.Request(said["operation"], request.user, said["reason"], said["version"])  # type: ignore[arg-type]
+    if name == "resolve":
+        receipt = said.get("receipt") if said["happened"] else None
+        return operations.resolve(page.saga.pk, asked, step=said["step"], happened=said["happened"], receipt=receipt)
+    plain = {
+        "retry": operations.retry,
+        "compensate": operations.compensate,
+        "pause": operations.pause,
+        "resume": operations.resume,
+    }
+    return plain[name](page.saga.pk, asked)
+
+
+def _tell(request: HttpRequest, operation: Operation) -> None:
+    """Say what really came of it; how good that is shows in the message's colour and in its words."""
+    came = operations.follow(operation, seconds=getattr(settings, "SAGAS_FOLLOW_SECONDS", FOLLOW_SECONDS))
+    operation.saga.refresh_from_db()
+    bad = operation.saga.status == "SUSPENDED" and operation.name != "pause"
+    done = operation.saga.ended_at is not None or operation.name == "pause"
+    level = messages.WARNING if bad else messages.SUCCESS if done else messages.INFO
+    messages.add_message(request, level, f"{operation.name.capitalize()}: {came}")
+
+
+# --- the page that asks ---------------------------------------------------------------------------
+
+
+def _ask_again(
+    request: HttpRequest, site: AdminSite, page: SagaPage, name: str, step: str, refusal: str
+) -> HttpResponse:
+    """Nothing was done: show why, what moved meanwhile, and the fresh page with what was typed."""
+    fresh = _page(request, page.saga.pk)
+    said = request.POST.copy()
+    seen = said.get("seen", "")
+    moved = event_rows(events_since(page.saga.pk, int(seen) if seen.isdecimal() else 0))
+    # A page that was used up gets an id of its own; otherwise a second click stays the same click.
+    initial = initial_for(fresh)
+    operation = initial["operation"] if refusal is TAKEN else said.get("operation", "")
+    for field, value in {**initial, "operation": operation}.items():
+        said[field] = str(value)
+    context = {"refusal": refusal, "moved": moved}
+    return _ask(request, site, fresh, name, _form(fresh, name, step, said), step, context, status=409)
+
+
+def _ask(
+    request: HttpRequest,
+    site: AdminSite,
+    page: SagaPage,
+    name: str,
+    form: OperationForm,
+    step: str,
+    more: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    offer = _offer(page, name)
+    context = {
+        **site.each_context(request),
+        "title": f"{offer.button}: {page.saga}",
+        "opts": page.saga._meta,
+        "page": page,
+        "offer": offer,
+        "form": form,
+        "step": step,
+        "receipt_fields": receipt_fields(page, step) if name == "resolve" else (),
+        "would_undo": would_undo(page.saga) if name == "compensate" else (),
+        **(more or {}),
+    }
+    return TemplateResponse(request, "admin/sagas/sagainstance/operate.html", context, status=status)
+
+
+def _form(page: SagaPage, name: str, step: str, data: Any = None) -> OperationForm:
+    if name != "resolve":
+        return OperationForm(data, initial=initial_for(page))
+    expected = receipt_fields(page, step)
+    initial = {**initial_for(page), "step": step, "receipt": skeleton(expected)}
+    return ResolveForm(data, initial=initial, expected=expected)
+
+
+def _page(request: HttpRequest, saga_id: UUID) -> SagaPage:
+    saga = saga_for_page(saga_id)
+    if saga is None:
+        raise Http404
+    return page_of(saga, request.user)
+
+
+def _offer(page: SagaPage, name: str) -> Offer:
+    return next(offer for offer in page.offers if offer.name == name)
+
+
+def _step(asked: str, offer: Offer) -> str:
+    """The step to resolve: the one asked for, or the only one there is; empty while it has to be chosen."""
+    if asked in offer.steps:
+        return asked
+    return offer.steps[0] if len(offer.steps) == 1 else ""

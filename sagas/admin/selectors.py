@@ -1,0 +1,21 @@
+"""What the operator's pages read besides `sagas.selectors`."""
+
+from uuid import UUID
+
+from sagas.models import SagaEvent, SagaInstance
+from sagas.selectors import with_steps
+
+
+def sagas_of_key(key: str) -> list[SagaInstance]:
+    """Every saga about the thing named ``key``, newest first, with its steps; at most 50. Two queries."""
+    return list(with_steps().filter(business_key=key).order_by("-id")[:50])
+
+
+def saga_for_page(saga_id: UUID) -> SagaInstance | None:
+    """One saga with its steps, in two queries."""
+    return with_steps().select_related("caused_by").filter(pk=saga_id).first()
+
+
+def events_since(saga_id: UUID, event_id: int) -> list[SagaEvent]:
+    """What changed after an event, oldest first; at most 50."""
+    return list(SagaEvent.objects.filter(saga_id=saga_id, id__gt=event_id).order_by("id")[:50])
