@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -97,7 +97,7 @@ def proof_of_no_effect(error: BaseException) -> NeverSent | NotNow | None:
 def _never_connected(error: requests.ConnectionError) -> bool:
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, NewConnectionError | NameResolutionError | ConnectTimeoutError)
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
 def _read_body(response: requests.Response, end: float) -> bytes:

@@ -2,7 +2,8 @@
 
 The functions named ``open_``, ``begin_`` and ``record_`` write rows in the caller's transaction. The
 others call the gateway: outside any transaction, touching no rows. Every change of a row is one
-conditional UPDATE or one unique INSERT, so that an answer, a webhook and a void may race.
+conditional UPDATE or one unique INSERT, so that an answer, a webhook and a void may race. Where that
+is all, there is no `atomic` and no savepoint: one statement is whole by itself.
 """
 
 import functools
@@ -84,26 +85,25 @@ _OPEN_REFUND = """
 """
 
 
-@transaction.atomic
 def open_payment(reference: str, money: Money, payment_method: str, *, key: str) -> AuthorizationRequest:
     """Store the intent to authorize ``money``; commit it before the call.
 
     Called again with the same words it returns the same request. A declined payment may be opened
-    again with a new ``key``. Raises `AlreadyVoided`, `AlreadyCaptured`, `PaymentMismatch`.
+    again with a new ``key``. Raises `AlreadyVoided`, `PaymentMismatch`.
     """
     values = (money.amount, money.currency, payment_method, key)
     if not _insert(_OPEN, reference, Status.UNKNOWN, *values):
-        payment = _payment(reference, lock=True)
+        payment = _payment(reference)
         if payment.status in (Status.VOIDING, Status.VOIDED):
             raise AlreadyVoided(reference)
         if payment.status == Status.DECLINED and key != payment.authorization_key:
-            _open_again(payment, money, payment_method, key)
+            if not _open_again(payment, money, payment_method, key):
+                raise PaymentMismatch(reference)
         elif (payment.amount, payment.currency, payment.payment_method, payment.authorization_key) != values:
             raise PaymentMismatch(reference)
     return AuthorizationRequest(reference, money.amount, money.currency, payment_method)
 
 
-@transaction.atomic
 def record_authorized(reference: str, authorization: Authorization) -> None:
     """The money is held. Raises `AlreadyVoided` when a void came first: the hold must be undone."""
     if _move(
@@ -121,7 +121,6 @@ def record_authorized(reference: str, authorization: Authorization) -> None:
         raise ContradictoryAnswer(reference, payment.status, f"authorized {authorization.intent_id}")
 
 
-@transaction.atomic
 def record_declined(reference: str, code: str, message: str) -> None:
     """The bank said no; ``message`` is shown to the shopper. After a void it changes nothing."""
     if _move(reference, [Status.UNKNOWN], Status.DECLINED, decline_code=code[:100], decline_message=message[:300]):
@@ -131,7 +130,6 @@ def record_declined(reference: str, code: str, message: str) -> None:
         raise ContradictoryAnswer(reference, payment.status, f"declined ({code})")
 
 
-@transaction.atomic
 def begin_void(reference: str) -> VoidRequest:
     """Store the intent to void. Where no payment is, the row becomes a tombstone that refuses a late one.
 
@@ -150,7 +148,6 @@ def begin_void(reference: str) -> VoidRequest:
     return VoidRequest(reference, payment.authorization_key, request, payment.intent_id)
 
 
-@transaction.atomic
 def record_voided(reference: str) -> None:
     """Nothing is held any more. A declined payment stays declined."""
     if not _move(reference, [Status.UNKNOWN, Status.AUTHORIZED, Status.VOIDING], Status.VOIDED):
@@ -159,10 +156,9 @@ def record_voided(reference: str) -> None:
             raise ContradictoryAnswer(reference, payment.status, "voided")
 
 
-@transaction.atomic
 def begin_capture(reference: str) -> CaptureRequest:
     """The request that takes the held money. Raises `AlreadyVoided`, `NotAuthorized`."""
-    payment = _payment(reference, lock=True)
+    payment = _payment(reference)
     if payment.status in (Status.VOIDING, Status.VOIDED):
         raise AlreadyVoided(reference)
     if payment.intent_id is None or payment.status not in (Status.AUTHORIZED, Status.CAPTURED):
@@ -170,7 +166,6 @@ def begin_capture(reference: str) -> CaptureRequest:
     return CaptureRequest(reference, payment.intent_id, payment.amount, payment.currency)
 
 
-@transaction.atomic
 def record_captured(reference: str, capture: Capture) -> None:
     """The money is ours. Called again with the same capture it does nothing."""
     if _move(reference, [Status.AUTHORIZED], Status.CAPTURED, captured_amount=capture.amount):
@@ -276,9 +271,11 @@ def _move(reference: str, before: list[Payment.Status], after: Payment.Status, *
     return changed == 1
 
 
-def _open_again(payment: Payment, money: Money, payment_method: str, key: str) -> None:
-    Payment.objects.filter(pk=payment.pk, status=Status.DECLINED).update(
-        status=Status.UNKNOWN,
+def _open_again(payment: Payment, money: Money, payment_method: str, key: str) -> bool:
+    return _move(
+        payment.reference,
+        [Status.DECLINED],
+        Status.UNKNOWN,
         amount=money.amount,
         currency=money.currency,
         payment_method=payment_method,
@@ -286,7 +283,6 @@ def _open_again(payment: Payment, money: Money, payment_method: str, key: str) -
         intent_id=None,
         decline_code="",
         decline_message="",
-        updated_at=Now(),
     )
 
 

@@ -1,14 +1,15 @@
 """What may be done with shipments.
 
 The functions named ``open_``, ``begin_`` and ``record_`` write rows in the caller's transaction. The
-others call the carrier: outside any transaction, touching no rows.
+others call the carrier: outside any transaction, touching no rows. Every change of a row is one
+conditional UPDATE or one unique INSERT: whole by itself, without a savepoint.
 """
 
 import functools
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 
 from shipping.adapters.easypost import EasyPostCarrier
@@ -48,7 +49,6 @@ _OPEN = """
 """
 
 
-@transaction.atomic
 def open_shipment(reference: str, address: Address, weight_grams: int) -> BookingRequest:
     """Store the intent to book; commit it before the call.
 
@@ -63,13 +63,13 @@ def open_shipment(reference: str, address: Address, weight_grams: int) -> Bookin
         if shipment.status in (Status.CANCELLING, Status.CANCELLED):
             raise AlreadyCancelled(reference)
         if shipment.status == Status.REFUSED:
-            _open_again(request)
+            if not _open_again(request):
+                raise ShipmentMismatch(reference)
         elif _request_of(shipment) != request:
             raise ShipmentMismatch(reference)
     return request
 
 
-@transaction.atomic
 def record_booked(reference: str, booking: Booking) -> None:
     """The label is bought. Raises `AlreadyCancelled` when a cancel came first: the label must be given back."""
     if _move(
@@ -89,7 +89,6 @@ def record_booked(reference: str, booking: Booking) -> None:
         raise ContradictoryAnswer(reference, shipment.status, f"booked {booking.shipment_id}")
 
 
-@transaction.atomic
 def record_refused(reference: str, code: str, message: str) -> None:
     """The carrier said no; ``message`` is shown to the shopper. After a cancel it changes nothing."""
     if _move(reference, [Status.UNKNOWN], Status.REFUSED, refusal_code=code[:100], refusal_message=message[:300]):
@@ -99,7 +98,6 @@ def record_refused(reference: str, code: str, message: str) -> None:
         raise ContradictoryAnswer(reference, shipment.status, f"refused ({code})")
 
 
-@transaction.atomic
 def begin_cancel(reference: str) -> CancelRequest:
     """Store the intent to cancel. Where no shipment is, the row becomes a tombstone that refuses a late one.
 
@@ -113,7 +111,6 @@ def begin_cancel(reference: str) -> CancelRequest:
     return CancelRequest(reference, request, shipment.shipment_id)
 
 
-@transaction.atomic
 def record_cancelled(reference: str) -> None:
     """No label is held any more. A refused shipment stays refused."""
     if not _move(reference, [Status.UNKNOWN, Status.BOOKED, Status.CANCELLING], Status.CANCELLED):
@@ -175,8 +172,8 @@ def _move(reference: str, before: list[Shipment.Status], after: Shipment.Status,
     return changed == 1
 
 
-def _open_again(request: BookingRequest) -> None:
-    _move(
+def _open_again(request: BookingRequest) -> bool:
+    return _move(
         request.reference,
         [Status.REFUSED],
         Status.UNKNOWN,

@@ -196,3 +196,12 @@ def test_the_invariants_name_the_item_whose_figures_disagree():
         StockViolation("reserved is the sum of the held reservations", "MUG", 3, 4),
     ]
     StockItem.objects.filter(sku="MUG").update(reserved=4, on_hand=10)
+
+
+def test_rows_are_locked_in_sku_order_whatever_the_order_of_the_cart(django_assert_num_queries):
+    with django_assert_num_queries(5) as queries:
+        services.reserve("S-1", {"TEA": 1, "MUG": 1})
+
+    locks = [query["sql"] for query in queries.captured_queries if "FOR NO KEY UPDATE" in query["sql"]]
+    assert len(locks) == 1
+    assert 'ORDER BY "inventory_stockitem"."sku" ASC FOR NO KEY UPDATE' in locks[0]
