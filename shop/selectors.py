@@ -29,7 +29,7 @@ def search_products(text: str) -> QuerySet[Product]:
     query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="english")
     return (
         products_for_sale()
-        .annotate(text=PRODUCT_TEXT)
+        .alias(text=PRODUCT_TEXT)
         .filter(text=query)
         .order_by(SearchRank(PRODUCT_TEXT, query).desc(), "name", "id")
     )
