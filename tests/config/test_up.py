@@ -134,7 +134,7 @@ def test_the_shop_starts_whole_and_stops_whole(shop, environment):
     stopped = [
         line.split("|")[0].strip() for line in (data_dir / "up.log").read_text().splitlines() if "| stopped" in line
     ]
-    assert stopped == ["web", "sweeper", "worker-1", "bank", "carrier", "valkey", "postgres"]
+    assert stopped == ["bank", "web", "sweeper", "worker-1", "bank", "carrier", "valkey", "postgres"]
 
 
 def test_nothing_outlives_a_killed_supervisor(shop, environment):
