@@ -270,7 +270,7 @@ CREATED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         CREATED + b"\r\n" + INTENT % (5, b"eur", b"S-1"),
         CREATED + b"\r\n" + INTENT % (1999, b"usd", b"S-1"),
         CREATED + b"\r\n" + INTENT % (1999, b"eur", b"S-2"),
-        CREATED + b"\r\n" + b" " * (1024 * 1024 + 1),
+        CREATED + b"\r\n" + INTENT % (1999, b"eur", b"S-1") + b" " * (1024 * 1024),
         CREATED + b"\r\n\xff\xfe\x00",
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}",
