@@ -15,7 +15,7 @@ from csp.constants import NONE, SELF
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-class Environment(environ.Env):
+class Environment(environ.Env):  # type: ignore[misc]  # it has no types
     ENVIRON = dict(os.environ)  # a copy: what run.env says must not look as if a person had set it
 
 
@@ -181,6 +181,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "OrderStatus": "shop.models.Order.Status",
+        "SagaStatus": "sagas.api.serializers.STATUSES",
+        "ActionStatus": "sagas.states.ActionStatus",
+        "CompensationStatus": "sagas.states.CompensationStatus",
+    },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 

@@ -24,6 +24,4 @@ def make_demonstration_admin() -> None:
     """Make admin / admin, unless somebody of that name is there."""
     users = get_user_model()._default_manager
     if not users.filter(username=DEMONSTRATION_ADMIN).exists():
-        users.create_superuser(  # type: ignore[attr-defined]
-            DEMONSTRATION_ADMIN, "admin@localhost", DEMONSTRATION_PASSWORD
-        )
+        users.create_superuser(DEMONSTRATION_ADMIN, "admin@localhost", DEMONSTRATION_PASSWORD)
