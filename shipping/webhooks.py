@@ -68,8 +68,7 @@ def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None 
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_STORE, [*values, body.decode()])
         is_new = cursor.rowcount == 1
-    if is_new:
-        _apply(event_id)
+    _apply(event_id)  # also a repeated one: whoever stored it may have died before applying it
     stored = TrackingEvent.objects.get(event_id=event_id)
     shipment = _shipment_of(stored)
     reference, tracking_status = (shipment.reference, shipment.tracking_status) if shipment else ("", "")

@@ -159,6 +159,15 @@ def test_an_event_stored_by_a_worker_that_died_is_applied_later():
     assert status() == "VOIDED"
 
 
+def test_an_event_stored_by_a_worker_that_died_is_applied_when_the_bank_sends_it_again():
+    GatewayEvent.objects.create(event_id="evt_cancelled", kind="payment_intent.canceled", payload=CANCELLED.decode())
+
+    receipt = receive(CANCELLED)
+
+    assert (receipt.is_new, receipt.status) == (False, "APPLIED")
+    assert status() == "VOIDED"
+
+
 def test_a_refund_settled_by_webhook_is_counted_once():
     services.record_authorized("S-1", Authorization("pi_1", 1999, "EUR"))
     services.record_captured("S-1", Capture("pi_1", 1999, "EUR"))
