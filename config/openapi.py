@@ -8,7 +8,9 @@ from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 from rest_framework import exceptions
+from rest_framework.permissions import AllowAny
 
+from config.authentication import ForeignOrigin
 from config.problems import CONTENT_TYPE, InternalError, TooLarge, Unavailable, problem_document
 
 PROBLEM = {
@@ -87,8 +89,13 @@ class ProblemAutoSchema(AutoSchema):
             yield exceptions.ValidationError
         if self.view.authentication_classes:
             yield exceptions.AuthenticationFailed
-            if self.method != "GET":
+            needs_somebody = AllowAny not in self.view.permission_classes
+            if needs_somebody:
+                yield exceptions.NotAuthenticated
+            if needs_somebody or self.method != "GET":
                 yield exceptions.PermissionDenied
+            if self.method != "GET":
+                yield ForeignOrigin
         if "{" in self.path:
             yield exceptions.NotFound
         if self.method in getattr(self.view, "throttle_scopes", {}):

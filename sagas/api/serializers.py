@@ -8,11 +8,13 @@ from sagas.models import Operation, SagaEvent, SagaInstance, SemanticLock, StepA
 from sagas.selectors import waiting_words
 from sagas.states import ActionStatus, CompensationStatus, SagaStatus
 
+STATUSES = [(status.value, status.capitalize()) for status in SagaStatus]
+
 
 class SagaFilter(serializers.Serializer[Any]):
     """What a list of sagas can be asked for."""
 
-    status = serializers.ChoiceField(choices=[status.value for status in SagaStatus], required=False)
+    status = serializers.ChoiceField(choices=STATUSES, required=False)
     definition = serializers.RegexField(
         r"^[\w.-]{1,100}$", required=False, help_text="The name of a plan: `shop.checkout`."
     )

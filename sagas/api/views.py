@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from django.http import Http404
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
-from rest_framework import exceptions, generics
+from rest_framework import generics
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -40,7 +40,6 @@ class SagaList(generics.GenericAPIView[SagaInstance]):
     permission_classes = (MayViewSagas,)
     serializer_class = SagaSerializer
     page_ordering = ("-id",)
-    problems: ClassVar = {"GET": (exceptions.PermissionDenied,)}
 
     @extend_schema(
         operation_id="list_sagas",
@@ -51,7 +50,7 @@ class SagaList(generics.GenericAPIView[SagaInstance]):
     )
     def get(self, request: Request) -> Response:
         """Newest first, a page at a time; they are not counted."""
-        asked = SagaFilter(data=request.query_params)
+        asked = SagaFilter(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         columns = {"status": "status", "definition": "definition", "key": "business_key"}
         found = with_steps().filter(**{columns[name]: value for name, value in asked.validated_data.items()})
@@ -62,7 +61,6 @@ class SagaList(generics.GenericAPIView[SagaInstance]):
 
 class SagaDetail(APIView):
     permission_classes = (MayViewSagas,)
-    problems: ClassVar = {"GET": (exceptions.PermissionDenied,)}
 
     @extend_schema(operation_id="get_saga", summary="Show a saga", tags=["sagas"], responses=SagaDetailSerializer)
     def get(self, request: Request, saga_id: UUID) -> Response:

@@ -39,7 +39,7 @@ class ProductList(_Products):
     )
     def get(self, request: Request) -> Response:
         """In the order of names, a page at a time. A search finds products that have every word of it."""
-        asked = ProductFilter(data=request.query_params)
+        asked = ProductFilter(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         page = self.paginate_queryset(_matching(**asked.validated_data))
         assert page is not None

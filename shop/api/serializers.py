@@ -14,7 +14,9 @@ class ProductFilter(serializers.Serializer[Any]):
     """What a list of products can be asked for."""
 
     category = serializers.SlugField(required=False, max_length=80, help_text="The slug of a category.")
-    search = serializers.CharField(required=False, max_length=100, help_text="Words, or the beginnings of words.")
+    search = serializers.CharField(
+        required=False, allow_blank=True, max_length=100, help_text="Words, or the beginnings of words."
+    )
 
 
 class ProductSerializer(serializers.ModelSerializer[Product]):
