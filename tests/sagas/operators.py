@@ -1,0 +1,188 @@
+"""A small saga that can get stuck in every way, and the people who look after it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from django.test import Client
+from django.urls import reverse
+
+from sagas import services
+from sagas.definition import Context, Lock, Parallel, Pivot, RemoteStep, Retry, Saga, Step, minutes, remote, seconds
+from sagas.driver import Driver
+from sagas.models import SagaInstance
+from sagas.outcomes import CannotTell, Refused, Transient, Unknown
+
+OPERATIONS = ("retry", "compensate", "resolve", "pause", "resume")
+MARKUP = "<script>alert(1)</script>"
+
+
+@dataclass(frozen=True)
+class TripData:
+    traveller: str
+
+
+@dataclass(frozen=True)
+class Seat:
+    number: str
+
+
+@dataclass(frozen=True)
+class Payment:
+    intent_id: str
+    amount: int
+
+
+@dataclass
+class Bank:
+    """What the bank answers now, and how often it was asked to pay or to pay back."""
+
+    answer: str = "yes"
+    paid: list[str] = field(default_factory=list)
+    paid_back: list[str] = field(default_factory=list)
+
+
+bank = Bank()
+Ctx = Context[TripData]
+
+
+def reserve_seat(ctx: Ctx) -> Seat:
+    return Seat("12A")
+
+
+def release_seat(ctx: Ctx, receipt: Seat) -> None:
+    return
+
+
+@remote()
+def pay(ctx: Ctx, request: None) -> Payment:
+    if bank.answer == "no":
+        raise Refused("card_declined", f"declined {MARKUP}")
+    if bank.answer == "down":
+        raise Transient(f"the bank is down {MARKUP}", retry_after=timedelta(hours=1))
+    if bank.answer == "lost":
+        raise Unknown(f"the answer was lost {MARKUP}")
+    if bank.answer == "bug":
+        raise KeyError(MARKUP)
+    bank.paid.append(ctx.idempotency_key)
+    return Payment("pi_1", 1999)
+
+
+def find_payment(ctx: Ctx, request: None) -> CannotTell:
+    return CannotTell("the bank keeps no list")
+
+
+@remote()
+def pay_back(ctx: Ctx, request: Payment | None) -> None:
+    if bank.answer == "cannot pay back":
+        raise ValueError("the account is closed")
+    bank.paid_back.append(ctx.idempotency_key)
+
+
+def note_traveller(ctx: Ctx) -> None:
+    return
+
+
+def issue_ticket(ctx: Ctx) -> None:
+    if bank.answer == "no paper":
+        raise Refused("no_paper", "the printer is empty")
+
+
+def send_ticket(ctx: Ctx) -> None:
+    return
+
+
+class Journey(Saga[TripData]):
+    name, version = "tests.journey", 1
+    deadline = minutes(30)
+    locks = (Lock[TripData]("tests.traveller", lambda data: data.traveller),)
+    steps = (
+        Step(reserve_seat, compensation=release_seat),
+        Parallel(
+            Step(note_traveller, reads_only=True),
+            RemoteStep(
+                pay, compensation=pay_back, check=find_payment, timeout=seconds(5), retry=Retry(first=minutes(60))
+            ),
+        ),
+        Pivot(issue_ticket),
+        Step(send_ticket),
+    )
+
+
+def start_trip(traveller: str = "ada") -> SagaInstance:
+    with transaction.atomic():
+        return services.start(Journey, TripData(traveller), key=traveller)
+
+
+def drain() -> None:
+    """Drive what is due on this connection, also inside a test's transaction."""
+    with Driver(seconds=5) as driver:
+        driver.drain()
+
+
+def trip(answer: str, traveller: str = "ada") -> SagaInstance:
+    """A trip that went as far as the bank's answer lets it."""
+    bank.answer = answer
+    saga = start_trip(traveller)
+    drain()
+    saga.refresh_from_db()
+    return saga
+
+
+def staff(username: str, *permissions: str) -> User:
+    user = User.objects.create_user(username, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+def client_of(user: User | None) -> Client:
+    client = Client()
+    if user is not None:
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def url(name: str, saga: SagaInstance) -> str:
+    return reverse(f"admin:sagas_sagainstance_{name}", args=[saga.pk])
+
+
+def answers(saga: SagaInstance, **changes: Any) -> dict[str, Any]:
+    """What the page that asks would send."""
+    saga.refresh_from_db()
+    return {
+        "reason": "the bank is up again",
+        "version": saga.version,
+        "seen": 0,
+        "operation": str(uuid4()),
+        "step": "pay",
+        "happened": "no",
+        **changes,
+    }
+
+
+def text_of(response: Any) -> str:
+    return str(response.content.decode())
+
+
+@pytest.fixture(autouse=True)
+def bank_is_itself_again(settings: Any) -> Iterator[None]:
+    settings.SAGAS_FOLLOW_SECONDS = 0.2
+    yield
+    bank.answer = "yes"
+    bank.paid.clear()
+    bank.paid_back.clear()
+
+
+@pytest.fixture
+def operator(db: None) -> User:
+    return staff("grace", "view_sagainstance", "retry_saga", "compensate_saga", "resolve_saga", "pause_saga")
+
+
+@pytest.fixture
+def viewer(db: None) -> User:
+    return staff("viewer", "view_sagainstance")
