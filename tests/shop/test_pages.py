@@ -1,0 +1,78 @@
+"""What every page keeps: the strict content policy, one heading, a name for every field."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+from shop.models import Product
+from tests.shop.shopping import place, put_in_cart
+
+TEMPLATES = sorted((Path(settings.BASE_DIR) / "templates" / "shop").rglob("*.html")) + sorted(
+    (Path(settings.BASE_DIR) / "templates" / "registration").rglob("*.html")
+)
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_no_template_has_inline_style_or_script(template: Path) -> None:
+    text = template.read_text(encoding="utf-8")
+
+    assert not re.search(r"<style|<script|\sstyle=|\son[a-z]+=|hx-on|javascript:|\|safe(?!ty)", text) or (
+        template.name == "field.html"  # Django's own help texts are lists
+    )
+
+
+def pages(client: Client, mug: Product, ada: User) -> dict[str, str]:
+    put_in_cart(client, mug)
+    order = place(("MUG", 1), user=ada)
+    guest = ("/", "/category/kitchen/", "/search/?q=mug", "/product/mug/", "/account/login/", "/account/sign-up/")
+    found = {address: client.get(address) for address in (*guest, "/cart/", "/checkout/", "/nothing-here/")}
+    client.force_login(ada)
+    found |= {address: client.get(address) for address in ("/orders/", order.get_absolute_url(), "/account/password/")}
+    return {address: response.content.decode() for address, response in found.items()}
+
+
+def test_every_page_has_one_heading_a_title_and_landmarks(client: Client, mug: Product, ada: User) -> None:
+    for address, page in pages(client, mug, ada).items():
+        assert page.count("<h1") == 1, address
+        assert page.count("<main") == page.count('class="site-header"') == page.count("<footer") == 1, address
+        assert re.search(r"<title>\s*\S[^<]*· Saga shop</title>", page), address
+        assert '<html lang="en">' in page, address
+
+
+def test_every_field_has_a_label_and_every_id_is_there_once(client: Client, mug: Product, ada: User) -> None:
+    for address, page in pages(client, mug, ada).items():
+        ids = re.findall(r'\sid="([^"]+)"', page)
+        assert len(ids) == len(set(ids)), address
+        for tag in re.findall(r"<(?:input|select|textarea)\b[^>]*>", page):
+            if 'type="hidden"' not in tag:
+                name = re.search(r'\sid="([^"]+)"', tag)
+                assert name, (address, tag)
+                assert f'for="{name[1]}"' in page, (address, tag)
+
+
+def test_pages_forbid_what_is_not_ours(client: Client, mug: Product) -> None:
+    policy = client.get("/").headers["Content-Security-Policy"]
+
+    assert "script-src 'self'" in policy
+    assert "style-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_carts_and_orders_are_not_kept_by_caches(client: Client, mug: Product, ada: User) -> None:
+    put_in_cart(client, mug)
+    client.force_login(ada)
+    order = place(("MUG", 1), user=ada)
+
+    for address in ("/cart/", "/checkout/", "/orders/", f"/orders/{order.number}/", f"/orders/{order.number}/status/"):
+        assert "no-store" in client.get(address).headers["Cache-Control"], address
+
+
+def test_a_broken_page_needs_neither_database_nor_session(client: Client) -> None:
+    from django.template.loader import render_to_string
+
+    assert "Something broke on our side" in render_to_string("500.html")
