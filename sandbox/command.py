@@ -44,5 +44,4 @@ class SandboxCommand(BaseCommand):
         self.stdout.write(f"{self.name} on http://{options['host']}:{server.server_address[1]}")
         self.stdout.flush()
         server.run()
-        server.server_close()
-        store.close()
+        server.server_close()  # the store stays open: requests under way may still write to it

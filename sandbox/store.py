@@ -105,10 +105,6 @@ class Store:
                 "UPDATE outbox SET tries = tries + 1, due = ? WHERE seq = ?", (time.time() + retry_in, seq)
             )
 
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
 
 def new_id(prefix: str) -> str:
     """An id as the real services make them: a prefix and random characters."""
