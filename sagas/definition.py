@@ -10,17 +10,21 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from sagas.plan import DefinitionError, Plan, plan_steps
 from sagas.steps import (
+    Await,
+    AwaitPerson,
     Begin,
     Context,
     Failure,
     Lock,
     NoCompensation,
     OnBug,
+    OnTimeout,
     Parallel,
     Pivot,
     Remote,
     RemoteStep,
     Retry,
+    Sleep,
     Step,
     minutes,
     remote,
@@ -28,6 +32,8 @@ from sagas.steps import (
 )
 
 __all__ = [
+    "Await",
+    "AwaitPerson",
     "Begin",
     "Context",
     "DefinitionError",
@@ -35,6 +41,7 @@ __all__ = [
     "Lock",
     "NoCompensation",
     "OnBug",
+    "OnTimeout",
     "Parallel",
     "Pivot",
     "Plan",
@@ -42,6 +49,7 @@ __all__ = [
     "RemoteStep",
     "Retry",
     "Saga",
+    "Sleep",
     "Step",
     "minutes",
     "newest",

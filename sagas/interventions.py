@@ -19,10 +19,11 @@ def retry(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     if reason:
         raise NotAllowed(reason)
     for position, state in enumerate(saga.steps):
-        if state.in_flight:
+        if state.in_flight or not (state.failures or state.has_failed):
             continue
         changes: dict[str, Any] = {"failures": 0, "due_at": None}
-        if saga.backward and state.compensation is CompensationStatus.FAILED:
+        can_be_undone = plan.steps[position].spec.compensation is not None
+        if saga.backward and state.compensation is CompensationStatus.FAILED and can_be_undone:
             changes["compensation"] = CompensationStatus.PENDING
         elif not saga.backward and state.action is ActionStatus.FAILED:
             changes["action"] = ActionStatus.PENDING
@@ -35,7 +36,7 @@ def hurry(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     if saga.terminal or saga.status is SagaStatus.SUSPENDED:
         return saga
     for position, state in enumerate(saga.steps):
-        if not state.in_flight and state.due_at is not None:
+        if not state.in_flight and state.due_at is not None and state.failures:
             saga = saga.with_step(position, due_at=now)
     return advance(plan, saga, now)
 
@@ -48,7 +49,7 @@ def why_not_retry(saga: SagaState) -> str:
         return "The saga is paused; resume it."
     if saga.suspend_reason is SuspendReason.NO_COMPENSATION:
         return "There is no compensation to retry; undo the effect by hand."
-    if saga.status is SagaStatus.SUSPENDED or any(s.due_at and not s.in_flight for s in saga.steps):
+    if saga.status is SagaStatus.SUSPENDED or any(s.due_at and s.failures and not s.in_flight for s in saga.steps):
         return ""
     return "Nothing of this saga has failed or pauses; it is on its way."
 

@@ -12,7 +12,20 @@ from enum import StrEnum
 from typing import Any
 
 from sagas.states import Side
-from sagas.steps import Begin, Lock, NoCompensation, Parallel, Pivot, Remote, RemoteStep, Step, StepFunction, name_of
+from sagas.steps import (
+    Await,
+    Begin,
+    Lock,
+    NoCompensation,
+    Parallel,
+    Pivot,
+    Remote,
+    RemoteStep,
+    Sleep,
+    Step,
+    StepFunction,
+    name_of,
+)
 
 # What the column of a step's name holds.
 MAX_NAME = 100
@@ -51,6 +64,16 @@ class PlannedStep:
     def begins(self) -> bool:
         """Whether the saga's own start was this step, so that it is done from the outset."""
         return isinstance(self.spec, Begin)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether it waits for a signal."""
+        return isinstance(self.spec, Await)
+
+    @property
+    def wait(self) -> "Await | Sleep | None":
+        """What is waited for before the action may run, if anything is."""
+        return self.spec if isinstance(self.spec, Await | Sleep) else None
 
     def function(self, side: Side) -> StepFunction | None:
         return self.spec.action if side is Side.ACTION else self.spec.compensation
@@ -152,7 +175,7 @@ def _functions_fit(saga: str, steps: tuple[PlannedStep, ...]) -> None:
             if step.position or [s.place for s in steps].count(step.place) > 1:
                 raise DefinitionError(f"{saga}: {step.name} is in a Begin, so it has to be the first step.")
         else:
-            _takes(saga, spec.action, 2 if is_remote else 1)
+            _takes(saga, spec.action, 2 if is_remote or isinstance(spec, Await) else 1)
             _hooks_fit(saga, spec.action, 1)
         if spec.compensation is not None:
             _takes(saga, spec.compensation, 2)

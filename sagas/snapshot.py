@@ -21,7 +21,8 @@ from sagas.states import (
 class StepState:
     """Where one step stands. ``token`` fences its attempt in flight; 0 when there is none.
 
-    ``due_at`` is the end of the lease while an attempt is in flight, of the backoff otherwise.
+    ``due_at`` is the end of the lease while an attempt is in flight, else that of the backoff, or of
+    the wait of a step that waits.
     ``failures`` counts against the budget of the side at work; attempts count for ever.
     """
 
@@ -43,13 +44,21 @@ class StepState:
     def may_have_happened(self) -> bool:
         return self.action in (ActionStatus.SUCCEEDED, ActionStatus.UNKNOWN)
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether one of its halves was given up."""
+        return self.action is ActionStatus.FAILED or self.compensation is CompensationStatus.FAILED
+
     def attempts(self, side: Side) -> int:
         return self.action_attempts if side is Side.ACTION else self.compensation_attempts
 
 
 @dataclass(frozen=True, slots=True)
 class SagaState:
-    """Where a saga stands. ``generation`` numbers the remote attempts; it only grows."""
+    """Where a saga stands. ``generation`` numbers the remote attempts; it only grows.
+
+    ``signals`` names the signals that came and are not consumed yet.
+    """
 
     steps: tuple[StepState, ...]
     status: SagaStatus = SagaStatus.PENDING
@@ -62,6 +71,7 @@ class SagaState:
     suspend_reason: SuspendReason | None = None
     attention: str = ""
     failure: dict[str, str] | None = None
+    signals: frozenset[str] = frozenset()
 
     @property
     def terminal(self) -> bool:

@@ -159,6 +159,39 @@ class Pivot(Step):
     timeout: timedelta = timedelta(seconds=10)
 
 
+class OnTimeout(StrEnum):
+    """What happens when a wait is over and nothing came; past the pivot it is always attention."""
+
+    BACKWARD = "BACKWARD"
+    ATTENTION = "ATTENTION"
+
+
+@dataclass(frozen=True)
+class Await(Step):
+    """A step that waits for a signal of its own name, at most ``within``.
+
+    ``action(ctx, payload)`` is local and runs in the commit that consumes the signal; the type of
+    ``payload`` is what a signal has to carry.
+    """
+
+    within: timedelta | None = None
+    on_timeout: OnTimeout = OnTimeout.BACKWARD
+
+
+@dataclass(frozen=True)
+class AwaitPerson(Await):
+    """A step that waits for a person's decision; when ``within`` is over it raises attention."""
+
+    on_timeout: OnTimeout = OnTimeout.ATTENTION
+
+
+@dataclass(frozen=True)
+class Sleep(Step):
+    """A step that is run when ``within`` has passed since the saga came to it."""
+
+    within: timedelta = timedelta()
+
+
 class Parallel:
     """Steps that do not wait for each other; the next one waits for all of them."""
 

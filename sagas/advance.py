@@ -1,0 +1,242 @@
+"""What follows from the steps' statuses: what may start, what the saga waits for, when it ends. Pure.
+
+`advance` derives the saga's status, what it waits for and when to look again, so no two of them can
+disagree. The saga is always at work at one place of its plan: the first that is not done, or on the
+way back the last that is not undone.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sagas.plan import Plan, PlannedStep
+from sagas.snapshot import SagaState, StepState, Task
+from sagas.states import DONE_ACTIONS, ActionStatus, CompensationStatus, SagaStatus, Side, SuspendReason
+from sagas.steps import Await, AwaitPerson, NoCompensation, OnTimeout
+
+# --- what may start ---------------------------------------------------------------------------
+
+
+def next_task(plan: Plan, saga: SagaState, now: datetime) -> Task | None:
+    """The first attempt that may start now, or None when there is nothing to start."""
+    if saga.terminal or saga.status is SagaStatus.SUSPENDED:
+        return None
+    side = Side.COMPENSATION if saga.backward else Side.ACTION
+    for step in _active_steps(plan, saga):
+        if _is_ready(step, saga, now):
+            unknown = saga.steps[step.position].action is ActionStatus.UNKNOWN
+            return Task(step.position, side, settle=not saga.backward and unknown)
+    return None
+
+
+def _active_steps(plan: Plan, saga: SagaState) -> list[PlannedStep]:
+    """The steps of the one place where the saga is at work, in the order of the plan."""
+    if saga.backward:
+        if any(s.in_flight and s.compensation is CompensationStatus.NOT_NEEDED for s in saga.steps):
+            # An action may still run: nothing is undone before it has settled.
+            return [p for p in plan.steps if saga.steps[p.position].in_flight]
+        open_steps = [p for p in plan.steps if _to_undo(saga.steps[p.position])]
+        place = max((p.place for p in open_steps), default=None)
+    else:
+        open_steps = [p for p in plan.steps if saga.steps[p.position].action not in DONE_ACTIONS]
+        place = min((p.place for p in open_steps), default=None)
+    return [p for p in open_steps if p.place == place]
+
+
+def _is_ready(step: PlannedStep, saga: SagaState, now: datetime) -> bool:
+    """Whether a step of the active place can start an attempt now."""
+    state = saga.steps[step.position]
+    if state.in_flight:
+        return False
+    is_due = state.due_at is None or state.due_at <= now
+    if saga.backward:
+        return state.compensation is CompensationStatus.PENDING and is_due
+    if step.awaits:
+        # The signal ends the wait; its own time limit matters only until then, a backoff still does.
+        came = step.name in saga.signals
+        return state.action is ActionStatus.WAITING and came and (is_due or not state.failures)
+    if step.wait:
+        return state.action is ActionStatus.WAITING and is_due
+    return state.action in (ActionStatus.PENDING, ActionStatus.WAITING, ActionStatus.UNKNOWN) and is_due
+
+
+def _to_undo(state: StepState) -> bool:
+    return state.compensation in (
+        CompensationStatus.PENDING,
+        CompensationStatus.RUNNING,
+        CompensationStatus.FAILED,
+    )
+
+
+# --- what follows from the statuses -------------------------------------------------------------
+
+
+def advance(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    """Derive everything that follows from the steps' statuses; a second call changes nothing."""
+    if saga.terminal:
+        return saga
+    if saga.status is SagaStatus.SUSPENDED:
+        return replace(saga, wake_at=None, waiting_on=None)
+    if saga.deadline_at and saga.deadline_at <= now:
+        saga = _past_deadline(plan, saga)
+    saga = replace(saga, suspend_reason=None)
+    return _advance_backward(plan, saga, now) if saga.backward else _advance_forward(plan, saga, now)
+
+
+def _past_deadline(plan: Plan, saga: SagaState) -> SagaState:
+    if not why_not_turn_back(plan, saga):
+        return turned(saga, "", "deadline", "the deadline passed before the point of no return")
+    if saga.pivot_passed and not saga.attention:
+        return replace(saga, attention="the deadline passed after the point of no return")
+    return saga
+
+
+def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    active = _active_steps(plan, saga)
+    if not active:
+        return _ended(saga, SagaStatus.COMPLETED)
+    if any(saga.steps[p.position].action is ActionStatus.FAILED for p in active):
+        # Given up, and nobody has said yet to try again or to turn back.
+        reason = SuspendReason.CONTRACT_VIOLATION if saga.pivot_passed else SuspendReason.RETRIES_EXHAUSTED
+        return replace(suspended(saga, reason), wake_at=None, waiting_on=None)
+    for step in active:
+        saga = _waited(step, saga, now)
+    if saga.backward:
+        return _advance_backward(plan, saga, now)
+    at_work = any(saga.steps[p.position].in_flight or _is_ready(p, saga, now) for p in active)
+    fresh = all(s.action_attempts == 0 for s in saga.steps)
+    moving = SagaStatus.PENDING if fresh and saga.status is SagaStatus.PENDING else SagaStatus.RUNNING
+    saga = replace(
+        saga,
+        status=moving if at_work else SagaStatus.WAITING,
+        wake_at=_due(active, saga, now),
+        waiting_on=None if at_work else _waiting_on(active, saga),
+    )
+    if saga.deadline_at and not why_not_turn_back(plan, saga):
+        return replace(saga, wake_at=min(saga.wake_at or saga.deadline_at, saga.deadline_at))
+    return saga
+
+
+def _waited(step: PlannedStep, saga: SagaState, now: datetime) -> SagaState:
+    """A step that waits: let its time begin when the saga comes to it, and see when it is over."""
+    state = saga.steps[step.position]
+    if step.wait and state.action is ActionStatus.PENDING:
+        due_at = now + step.wait.within if step.wait.within is not None else None
+        return saga.with_step(step.position, action=ActionStatus.WAITING, due_at=due_at)
+    over = state.action is ActionStatus.WAITING and state.due_at is not None and state.due_at <= now
+    if not isinstance(step.spec, Await) or not over or state.failures or step.name in saga.signals:
+        return saga
+    if step.spec.on_timeout is OnTimeout.BACKWARD and not saga.pivot_passed:
+        return turned(saga, step.name, "timed_out", f"{step.name} did not come in time")
+    return replace(saga.with_step(step.position, due_at=None), attention=f"{step.name} is overdue")
+
+
+def _advance_backward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    for step in plan.steps:
+        state = saga.steps[step.position]
+        undecided = state.compensation is CompensationStatus.NOT_NEEDED and not state.in_flight
+        if undecided and state.may_have_happened and step.has_effect:
+            saga = saga.with_step(step.position, **_needed(step))
+    active = _active_steps(plan, saga)
+    if not active:
+        return _ended(saga, SagaStatus.COMPENSATED)
+    states = [saga.steps[p.position] for p in active]
+    if all(s.compensation is CompensationStatus.FAILED for s in states):
+        impossible = all(p.spec.no_compensation is NoCompensation.SUSPEND for p in active)
+        reason = SuspendReason.NO_COMPENSATION if impossible else SuspendReason.COMPENSATION_FAILED
+        return replace(suspended(saga, reason), wake_at=None, waiting_on=None)
+    active = [p for p in active if saga.steps[p.position].compensation is not CompensationStatus.FAILED]
+    at_work = any(saga.steps[p.position].in_flight or _is_ready(p, saga, now) for p in active)
+    return replace(
+        saga,
+        status=SagaStatus.COMPENSATING,
+        wake_at=_due(active, saga, now),
+        waiting_on=None if at_work else _waiting_on(active, saga),
+    )
+
+
+def _needed(step: PlannedStep) -> dict[str, Any]:
+    impossible = step.spec.no_compensation is NoCompensation.SUSPEND
+    status = CompensationStatus.FAILED if impossible else CompensationStatus.PENDING
+    return {"compensation": status, "failures": 0, "due_at": None}
+
+
+def _due(active: list[PlannedStep], saga: SagaState, now: datetime) -> datetime | None:
+    """When the first of the steps can go on; None when only a signal can end the wait.
+
+    What is due already stays due since then.
+    """
+    if any(_is_ready(step, saga, now) for step in active):
+        return saga.wake_at if saga.wake_at and saga.wake_at <= now else now
+    return min((s.due_at for s in (saga.steps[p.position] for p in active) if s.due_at is not None), default=None)
+
+
+def _waiting_on(active: list[PlannedStep], saga: SagaState) -> dict[str, Any]:
+    """What a saga waits for: of several steps the one that is due first, one without a time limit last."""
+    limits = {p.position: saga.steps[p.position].due_at for p in active}
+    timed = [p for p in active if limits[p.position] is not None]
+    step = min(timed, key=lambda p: limits[p.position] or datetime.max) if timed else active[0]
+    state, until = saga.steps[step.position], limits[step.position]
+    side = Side.COMPENSATION if saga.backward else Side.ACTION
+    return {
+        "kind": _kind_of_wait(step, saga),
+        "step": step.name,
+        "side": side,
+        "until": until.isoformat() if until else None,
+        "why": state.error,
+    }
+
+
+def _kind_of_wait(step: PlannedStep, saga: SagaState) -> str:
+    state = saga.steps[step.position]
+    if saga.backward or state.failures:
+        return "outcome" if state.action is ActionStatus.UNKNOWN and not saga.backward else "backoff"
+    if step.awaits:
+        return "human" if isinstance(step.spec, AwaitPerson) else "signal"
+    if step.wait:
+        return "timer"
+    return "outcome" if state.action is ActionStatus.UNKNOWN else "backoff"
+
+
+def _ended(saga: SagaState, status: SagaStatus) -> SagaState:
+    steps = tuple(replace(s, due_at=None) for s in saga.steps)
+    return replace(saga, steps=steps, status=status, wake_at=None, waiting_on=None)
+
+
+# --- turning back, and stopping ---------------------------------------------------------------
+
+
+def why_not_turn_back(plan: Plan, saga: SagaState) -> str:
+    """Why the saga cannot be turned back, in words; empty when it can."""
+    if saga.terminal:
+        return f"it has ended: {saga.status}"
+    if saga.backward:
+        return "it is already going backward"
+    if saga.pivot_passed:
+        return "its pivot has passed"
+    for step in plan.steps:
+        if step.pivot and (saga.steps[step.position].in_flight or saga.steps[step.position].may_have_happened):
+            return f"its pivot {step.name} is under way or its outcome is unknown"
+    return ""
+
+
+def turned(saga: SagaState, step: str, code: str, message: str) -> SagaState:
+    """The saga goes backward from now on; the first failure stays. What only paused is given up."""
+    if saga.backward:
+        return saga
+    failure = saga.failure or {"step": step, "code": code, "message": message}
+    return replace(saga, backward=True, failure=failure, steps=tuple(_not_tried_again(s) for s in saga.steps))
+
+
+def _not_tried_again(state: StepState) -> StepState:
+    if state.in_flight:
+        return state
+    action = ActionStatus.FAILED if state.action is ActionStatus.WAITING else state.action
+    return replace(state, action=action, due_at=None)
+
+
+def suspended(saga: SagaState, reason: SuspendReason) -> SagaState:
+    """Nothing moves until a person acts; the first reason stays."""
+    if saga.status is SagaStatus.SUSPENDED:
+        return saga
+    return replace(saga, status=SagaStatus.SUSPENDED, suspend_reason=reason)
