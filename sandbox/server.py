@@ -72,7 +72,7 @@ class SandboxServer(ThreadingHTTPServer):
         self.in_flight: set[str] = set()
         self.in_flight_lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._refuse_seconds = 0.0
         super().__init__(address, Handler)
 
@@ -91,13 +91,13 @@ class SandboxServer(ThreadingHTTPServer):
 
     def run(self) -> None:
         """Serve until `stop`; leave off listening for a while when told to refuse."""
-        while not self._stopped:
+        while not self._stopped.is_set():
             self.serve_forever(poll_interval=0.1)
-            if self._refuse_seconds and not self._stopped:
+            if self._refuse_seconds and not self._stopped.is_set():
                 self._refuse()
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stopped.set()
         self.shutdown()
 
     def refuse_for(self, seconds: float) -> None:
@@ -109,7 +109,7 @@ class SandboxServer(ThreadingHTTPServer):
         self.socket.close()
         for connection in list(self._open):
             self.shutdown_request(connection)
-        time.sleep(self._refuse_seconds)
+        self._stopped.wait(self._refuse_seconds)
         self._refuse_seconds = 0.0
         self.socket = socket.socket(self.address_family, self.socket_type)
         self.server_bind()
