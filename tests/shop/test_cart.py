@@ -125,6 +125,19 @@ def test_at_login_nobody_takes_over_the_cart_of_another_account(
     assert Cart.objects.get().user == ada
 
 
+def test_a_session_that_names_the_cart_of_an_account_does_not_get_it(
+    client: Client, as_ada: Client, mug: Product, kettle: Product
+) -> None:
+    put_in_cart(as_ada, mug, 2)
+    put_in_cart(client, kettle)
+    session = client.session
+    session["cart"] = Cart.objects.get(user__isnull=False).pk
+    session.save()
+
+    assert cart_lines(client) == {}
+    assert cart_lines(as_ada) == {"MUG": 2}
+
+
 def test_after_the_logout_the_cart_waits_for_its_account(as_ada: Client, ada: User, mug: Product) -> None:
     put_in_cart(as_ada, mug, 2)
 
