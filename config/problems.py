@@ -103,7 +103,7 @@ def problem_document(problem: exceptions.APIException, instance: str) -> dict[st
         "type": f"/problems/{slug_of(type(problem))}",
         "title": title_of(type(problem)),
         "status": problem.status_code,
-        "detail": " ".join(str(detail) for _, detail in details[:3]),
+        "detail": " ".join(f"{field}: {detail}" if field else str(detail) for field, detail in details[:3]),
         "instance": instance,
         "errors": errors if about_the_body else [],
         **getattr(problem, "extensions", {}),

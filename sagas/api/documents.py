@@ -1,5 +1,6 @@
 """A saga with everything an operator looks at, read in a fixed number of queries."""
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sagas import operations
 from sagas.api.serializers import SagaParts, SagaSerializer
 from sagas.models import SagaInstance
 from sagas.selectors import plan_of, with_steps
-from sagas.states import ActionStatus, CompensationStatus
+from sagas.snapshot import untouched
 
 _ATTEMPTS, _EVENTS = 100, 200
 
@@ -47,15 +48,7 @@ def _steps(saga: SagaInstance) -> list[Any]:
     plan = plan_of(saga)
     if plan is None:
         return list(touched.values())
-    to_come = {
-        "action": ActionStatus.PENDING,
-        "compensation": CompensationStatus.NOT_NEEDED,
-        "action_attempts": 0,
-        "compensation_attempts": 0,
-        "due_at": None,
-        "error": "",
-    }
     return [
-        touched.get(step.name) or {"position": step.position, "name": step.name, "kind": step.kind, **to_come}
-        for step in plan.steps
+        touched.get(step.name) or {"position": step.position, "name": step.name, "kind": step.kind, **asdict(state)}
+        for step, state in zip(plan.steps, untouched(plan), strict=True)
     ]

@@ -106,6 +106,7 @@ def test_a_saga_tells_its_whole_plan_its_lock_and_what_may_be_done(
     assert response.status_code == 200
     assert (document["key"], document["status"], document["version"]) == (saga.business_key, "PENDING", saga.version)
     assert document["waiting_on"] == "Going forward: at validate_order."
+    assert (document["steps"][0]["name"], document["steps"][0]["action"]) == ("place_order", "SUCCEEDED")
     assert [(step["name"], step["kind"]) for step in document["steps"]][1:4] == [
         ("validate_order", "COMPENSATABLE"),
         ("reserve_stock", "COMPENSATABLE"),
