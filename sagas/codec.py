@@ -1,5 +1,6 @@
 """Saga data and receipts as JSON: typed dataclasses, validated on the way in and out; nothing is pickled."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_type_hints
@@ -32,6 +33,13 @@ def result_type(function: StepFunction) -> Any:
     """The annotated type of what a step function returns."""
     call = function.call if isinstance(function, Remote) else function
     return get_type_hints(call).get("return", type(None))
+
+
+@cache
+def payload_type(step: PlannedStep) -> Any:
+    """What a signal for this step has to carry: the annotated type of its action's second parameter."""
+    names = list(inspect.signature(step.spec.action).parameters)
+    return get_type_hints(step.spec.action).get(names[1], Any)
 
 
 class Receipts(Mapping[str, Any]):

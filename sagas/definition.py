@@ -3,7 +3,7 @@
 A plan is data: engine, dashboard, documentation and tests read the same table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
@@ -15,6 +15,7 @@ from sagas.steps import (
     Begin,
     Context,
     Failure,
+    LateSignal,
     Lock,
     NoCompensation,
     OnBug,
@@ -38,6 +39,7 @@ __all__ = [
     "Context",
     "DefinitionError",
     "Failure",
+    "LateSignal",
     "Lock",
     "NoCompensation",
     "OnBug",
@@ -76,6 +78,8 @@ class Saga(Generic[D]):
     steps: ClassVar[Sequence[Step | Parallel]]
     deadline: ClassVar[timedelta | None] = None
     locks: ClassVar[Sequence[Lock[Any]]] = ()
+    # A function gets the business key and the payload, and may start another saga.
+    late_signal: ClassVar[LateSignal | Callable[[str, Any], object]] = LateSignal.ATTENTION
     plan: ClassVar[Plan]
 
     def __init_subclass__(cls) -> None:
@@ -104,6 +108,7 @@ def _plan_of(cls: type[Saga[Any]]) -> Plan:
         data_type=_data_type(cls),
         deadline=cls.deadline,
         locks=tuple(cls.locks),
+        late_signal=cls.late_signal,
         steps=plan_steps(cls.name, cls.steps),
     )
 

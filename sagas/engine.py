@@ -15,14 +15,14 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from sagas import machine, store
+from sagas import machine, signals, store
 from sagas.attempts import LEASE_MARGIN, Call, arguments, attempt_row, context
 from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
 from sagas.plan import PlannedStep
 from sagas.redaction import message_of
 from sagas.snapshot import SagaState, Task
-from sagas.states import SagaStatus, SuspendReason
+from sagas.states import SagaStatus, Side, SuspendReason
 from sagas.steps import Remote
 from sagas.store import LoadedSaga
 
@@ -101,7 +101,8 @@ def _run(saga: LoadedSaga, step: PlannedStep, task: Task) -> Moved:
     assert function is not None
     started = monotonic()
     try:
-        receipt = to_json(function(context(saga, task), *arguments(saga, task)))
+        extra = (signals.take(saga, step),) if step.awaits and task.side is Side.ACTION else arguments(saga, task)
+        receipt = to_json(function(context(saga, task), *extra))
         if monotonic() - started > step.spec.timeout.total_seconds():
             raise Transient(f"{step.name} took longer than its time-out of {step.spec.timeout.total_seconds():g} s")
     except Exception as error:

@@ -26,5 +26,9 @@ class OperationRefused(Exception):
     """The saga's state does not allow the operation; the message says why."""
 
 
+class UnknownSignal(Exception):
+    """No step of the definition waits for a signal of that name."""
+
+
 class UnknownSaga(Exception):
     """There is no such saga."""

@@ -190,6 +190,43 @@ class SemanticLock(models.Model):
         return f"{self.resource_type} {self.resource_id}"
 
 
+class Signal(models.Model):
+    """The inbox: what happened outside of a saga that it waits for, or will. Stored before any effect.
+
+    It names its saga by definition and key, so that it can come first. ``late`` says what became of a
+    signal that came after the end.
+    """
+
+    definition = models.CharField(max_length=100)
+    business_key = models.CharField(max_length=200)
+    name = models.CharField(max_length=100)
+    dedup_id = models.CharField(max_length=200)
+    payload = models.JSONField()
+    received_at = models.DateTimeField()
+    consumed_at = models.DateTimeField(null=True)
+    late = models.CharField(max_length=10, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint("definition", "business_key", "name", "dedup_id", name="signal_once"),
+        ]
+        indexes: ClassVar = [
+            # What a saga can consume, first in first out.
+            models.Index(
+                "definition",
+                "business_key",
+                "name",
+                "id",
+                name="signal_buffered",
+                condition=Q(consumed_at=None, late=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} for {self.definition} {self.business_key}"
+
+
 class Operation(models.Model):
     """What a person did to a saga, and why; written in the commit that did it. Append-only.
 

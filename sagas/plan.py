@@ -5,7 +5,7 @@ Patterns", chapter 4): compensatable steps, then at most one pivot, then retriab
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from sagas.states import Side
 from sagas.steps import (
     Await,
     Begin,
+    LateSignal,
     Lock,
     NoCompensation,
     Parallel,
@@ -92,6 +93,12 @@ class Plan:
     deadline: timedelta | None
     locks: tuple[Lock[Any], ...]
     steps: tuple[PlannedStep, ...]
+    late_signal: LateSignal | Callable[[str, Any], object] = LateSignal.ATTENTION
+
+    @property
+    def awaits(self) -> bool:
+        """Whether any of its steps waits for a signal."""
+        return any(step.awaits for step in self.steps)
 
     def place(self, place: int) -> Iterator[PlannedStep]:
         return (step for step in self.steps if step.place == place)

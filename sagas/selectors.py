@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -91,17 +92,24 @@ def waiting_words(saga: SagaInstance) -> str:
     if saga.ended_at is not None:
         return _ENDED[saga.status] + (f" {saga.failure['message']}" if saga.failure else "")
     if saga.waiting_on:
-        what = "the compensation of " if saga.waiting_on["side"] == "compensation" else ""
-        until = datetime.fromisoformat(saga.waiting_on["until"]).strftime("%H:%M:%S UTC")
-        if saga.waiting_on["kind"] == "outcome":
-            lead = f"Nobody knows yet whether {saga.waiting_on['step']} happened; it is asked again at {until}."
-        else:
-            lead = f"Pauses before it tries {what}{saga.waiting_on['step']} again at {until}."
-        return f"{lead} Last answer: {saga.waiting_on['why']}" if saga.waiting_on["why"] else lead
+        return _wait_words(saga.waiting_on)
     step = current_step(saga)
     if saga.backward:
         return f"Going backward: {step} is being undone." if step else "Going backward."
     return f"Going forward: at {step}."
+
+
+def _wait_words(wait: dict[str, Any]) -> str:
+    what = f"the compensation of {wait['step']}" if wait["side"] == "compensation" else wait["step"]
+    until = datetime.fromisoformat(wait["until"]).strftime("%Y-%m-%d %H:%M:%S UTC") if wait["until"] else ""
+    words = {
+        "outcome": f"Nobody knows yet whether {what} happened; it is asked again at {until}.",
+        "backoff": f"Pauses before it tries {what} again at {until}.",
+        "signal": f"Waits for {what}" + (f", until {until} at most." if until else "."),
+        "human": f"Waits for a person: {what}" + (f", due {until}." if until else "."),
+        "timer": f"Waits until {until}, then goes on with {what}.",
+    }[wait["kind"]]
+    return f"{words} Last answer: {wait['why']}" if wait["why"] else words
 
 
 def _last_error(saga: SagaInstance) -> str:

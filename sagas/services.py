@@ -12,8 +12,10 @@ from sagas.definition import Saga
 from sagas.jobs import hint
 from sagas.locks import guard
 from sagas.models import SagaInstance
+from sagas.signals import hold_back_starts, send
+from sagas.steps import StepFunction, name_of
 
-__all__ = ["guard", "start", "wake"]
+__all__ = ["guard", "signal", "start", "wake"]
 
 D = TypeVar("D")
 
@@ -64,6 +66,8 @@ def start(
         "caused_by": caused_by.pk if caused_by else None,
         "actor": actor,
     }
+    if compiled.awaits:
+        hold_back_starts(compiled.name, key)
     with connection.cursor() as cursor:
         cursor.execute(_START, parameters)
         started = cursor.fetchone() is not None
@@ -71,6 +75,16 @@ def start(
         locks.take(compiled, data, saga_id)
         transaction.on_commit(hint, robust=True)
     return SagaInstance.objects.get(definition=compiled.name, business_key=key)
+
+
+def signal(
+    plan: type[Saga[Any]], key: str, name: StepFunction, payload: Any, *, dedup_id: str, actor: str = "outside"
+) -> bool:
+    """Tell the saga of ``plan`` for ``key`` what it waits for, or will; ``name`` is the function of that step.
+
+    See `sagas.signals.send`. Says whether the signal was new.
+    """
+    return send(plan.plan.name, key, name_of(name), payload, dedup_id=dedup_id, actor=actor)
 
 
 def wake(definition: str, key: str, *, why: str) -> None:

@@ -192,6 +192,13 @@ class Sleep(Step):
     within: timedelta = timedelta()
 
 
+class LateSignal(StrEnum):
+    """What becomes of a signal that comes after the end of its saga."""
+
+    ATTENTION = "ATTENTION"
+    IGNORE = "IGNORE"
+
+
 class Parallel:
     """Steps that do not wait for each other; the next one waits for all of them."""
 

@@ -146,16 +146,26 @@ def read(saga_id: UUID) -> LoadedSaga | None:
     return _load(_READ, [saga_id])
 
 
+_BUFFERED = """
+    SELECT DISTINCT name FROM sagas_signal
+    WHERE definition = %s AND business_key = %s AND consumed_at IS NULL AND late = ''
+"""
+
+
 def _load(sql: str, parameters: list[Any]) -> LoadedSaga | None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         row = cursor.fetchone()
         if row is None:
             return None
-        cursor.execute(_STEPS, [row[0]])
+        saga_id, definition, definition_version, key, data, version, stalls, now, *rest = row
+        cursor.execute(_STEPS, [saga_id])
         step_rows = cursor.fetchall()
-    saga_id, definition, definition_version, key, data, version, stalls, now, *rest = row
-    plan = plan_for(definition, definition_version, step_rows)
+        plan = plan_for(definition, definition_version, step_rows)
+        signals: frozenset[str] = frozenset()
+        if plan is not None and plan.awaits:
+            cursor.execute(_BUFFERED, [definition, key])
+            signals = frozenset(name for (name,) in cursor.fetchall())
     return LoadedSaga(
         id=saga_id,
         definition=definition,
@@ -166,7 +176,7 @@ def _load(sql: str, parameters: list[Any]) -> LoadedSaga | None:
         stalls=stalls,
         now=now,
         plan=plan,
-        state=_state(plan, rest, step_rows),
+        state=replace(_state(plan, rest, step_rows), signals=signals),
     )
 
 

@@ -5,7 +5,7 @@ step answers is scripted, and the trace is the assertion.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,16 +80,24 @@ class Played:
         return str(self.state.steps[self.plan.step(name_of(function)).position].compensation)
 
 
-def play(saga: type[Saga[Any]], script: Script | None = None, *, turn_back_after: int | None = None) -> Played:
+def play(
+    saga: type[Saga[Any]],
+    script: Script | None = None,
+    *,
+    signals: Iterable[StepFunction] = (),
+    turn_back_after: int | None = None,
+) -> Played:
     """Run a plan to its rest: its end, or a suspension. Steps that the script does not name are done.
 
     The script maps a step function (an action or a compensation) to its outcome or outcomes, one
     an attempt; after the last one it is done. Of a parallel group all members start before the
     first one ends, as they do with remote calls. ``turn_back_after`` cancels after so many attempts.
+    The ``signals`` have come before it starts; a wait for another one lasts to its end, or for ever.
     Raises `AssertionError` if the plan does not come to rest.
     """
     plan = saga.plan
-    played = Played(plan, new_saga(plan, _START), _START)
+    state = replace(new_saga(plan, _START), signals=frozenset(name_of(signal) for signal in signals))
+    played = Played(plan, state, _START)
     answers = {name_of(f): iter([o] if isinstance(o, Outcome) else o) for f, o in (script or {}).items()}
     under_way: list[Task] = []
     for _ in range(_MOST_ATTEMPTS):

@@ -78,6 +78,8 @@ def bank_answers() -> Iterator[None]:
         yield
     except payment_exceptions.Declined as error:
         raise Refused(error.code, error.message) from error
+    except payment_exceptions.AlreadyVoided as error:
+        raise Refused("already_voided", str(error)) from error
     except payment_exceptions.GatewayUnavailable as error:
         raise Transient(f"the bank cannot be reached: {error.message}", error.retry_after) from error
     except payment_exceptions.OutcomeUnknown as error:
@@ -87,7 +89,8 @@ def bank_answers() -> Iterator[None]:
 def open_payment(ctx: Ctx) -> payments.AuthorizationRequest:
     order = order_with_lines(ctx.data.order_number)
     total = Money(order.total_amount, order.currency)
-    return payments.open_payment(order.number, total, order.payment_method, key=ctx.idempotency_key)
+    with bank_answers():
+        return payments.open_payment(order.number, total, order.payment_method, key=ctx.idempotency_key)
 
 
 def record_authorization(ctx: Ctx, authorization: payments.Authorization) -> None:
@@ -165,6 +168,11 @@ def carrier_answers() -> Iterator[None]:
         yield
     except shipping_exceptions.BookingRefused as error:
         raise Refused("booking_refused", error.message) from error
+    except shipping_exceptions.AlreadyCancelled as error:
+        raise Refused("already_cancelled", str(error)) from error
+    except shipping_exceptions.CancelRefused as error:
+        # On its way already: a compensation that is refused waits for a person.
+        raise Refused("cancel_refused", str(error)) from error
     except shipping_exceptions.CarrierUnavailable as error:
         raise Transient(f"the carrier cannot be reached: {error.message}", error.retry_after) from error
     except shipping_exceptions.OutcomeUnknown as error:
@@ -181,7 +189,8 @@ def open_shipment(ctx: Ctx) -> shipping.BookingRequest:
         postal_code=order.ship_postal_code,
         country=order.ship_country,
     )
-    return shipping.open_shipment(order.number, address, weight)
+    with carrier_answers():
+        return shipping.open_shipment(order.number, address, weight)
 
 
 def record_booking(ctx: Ctx, booking: shipping.Booking) -> None:
@@ -242,7 +251,8 @@ def compose_confirmation(ctx: Ctx) -> Mail:
     order = order_with_lines(ctx.data.order_number)
     lines = "\n".join(f"  {line.quantity} × {line.name}" for line in order.lines.all())
     body = (
-        f"Thank you for your order {order.number}.\n\n{lines}\n\nTotal: {Money(order.total_amount, order.currency)}\n"
+        f"Thank you for your order {order.number}.\n\n{lines}\n\nTotal: {Money(order.total_amount, order.currency)}\n\n"
+        f"Your order: {shop.order_link(order)}\n"
     )
     return Mail(order.email, f"Your order {order.number} is confirmed", body)
 

@@ -13,20 +13,24 @@ from typing import Any
 from django.db import connection
 
 from sagas.definition import (
+    Await,
+    AwaitPerson,
     Begin,
     Context,
     Lock,
+    NoCompensation,
     Parallel,
     Pivot,
     RemoteStep,
     Retry,
     Saga,
+    Sleep,
     Step,
     minutes,
     remote,
     seconds,
 )
-from sagas.outcomes import CannotTell, CheckAnswer, Happened
+from sagas.outcomes import CannotTell, CheckAnswer, Happened, Refused
 
 
 @dataclass(frozen=True)
@@ -194,4 +198,46 @@ class Trip(Saga[TripData]):
         ),
         Pivot(pay, retry=soon),
         RemoteStep(send_papers, retry=soon, timeout=seconds(2)),
+    )
+
+
+@dataclass(frozen=True)
+class Parcel:
+    weight: int
+
+
+def ask_for_return(number: str) -> None:
+    """Stands for the service that starts the saga."""
+
+
+def parcel_back(ctx: Ctx, parcel: Parcel) -> Parcel:
+    world.before("parcel_back")
+    effect(ctx, f"parcel {parcel.weight}")
+    return parcel
+
+
+def inspection(ctx: Ctx, verdict: str) -> str:
+    world.before("inspection")
+    if verdict == "broken":
+        raise Refused("broken", "the goods are broken")
+    return verdict
+
+
+def cool_off(ctx: Ctx) -> None:
+    effect(ctx, "cooled off")
+
+
+def give_money_back(ctx: Ctx) -> None:
+    assert ctx.receipt_of(inspection) == "good"
+    effect(ctx, f"refunded for {ctx.receipt_of(parcel_back).weight}")
+
+
+class Return(Saga[TripData]):
+    name, version = "test.return", 1
+    steps = (
+        Begin(ask_for_return, reads_only=True),
+        Await(parcel_back, within=minutes(60), no_compensation=NoCompensation.ACCEPT),
+        AwaitPerson(inspection, within=minutes(10), reads_only=True),
+        Sleep(cool_off, within=minutes(5), no_compensation=NoCompensation.ACCEPT),
+        Pivot(give_money_back),
     )

@@ -1,0 +1,244 @@
+"""Waiting: for a signal, for a person, for a time."""
+
+from datetime import timedelta
+from threading import Barrier, Thread
+
+import msgspec
+import pytest
+from django.db import close_old_connections, connection, transaction
+
+from sagas.driver import drain_due
+from sagas.exceptions import UnknownSignal
+from sagas.models import SagaInstance, Signal
+from sagas.selectors import waiting_words
+from sagas.services import signal, start
+from sagas.testing import play, refused
+from tests.sagas.plans import (
+    Parcel,
+    Return,
+    TripData,
+    World,
+    cool_off,
+    effects,
+    give_money_back,
+    inspection,
+    parcel_back,
+)
+
+
+def begin_return(key: str = "R1") -> SagaInstance:
+    with transaction.atomic():
+        return start(Return, TripData(key), key=key)
+
+
+def tell_parcel(key: str = "R1", weight: int = 3, dedup_id: str = "scan-1") -> bool:
+    return signal(Return, key, parcel_back, Parcel(weight), dedup_id=dedup_id)
+
+
+def tell_inspection(verdict: str = "good", key: str = "R1", dedup_id: str = "form-1") -> bool:
+    return signal(Return, key, inspection, verdict, dedup_id=dedup_id)
+
+
+def let_time_pass(saga: SagaInstance, **amount: int) -> None:
+    """Move everything the saga has stored about time into the past."""
+    with connection.cursor() as cursor:
+        for table, column in (("sagainstance", "wake_at"), ("sagainstance", "deadline_at"), ("sagastep", "due_at")):
+            key = "id" if table == "sagainstance" else "saga_id"
+            cursor.execute(
+                f"UPDATE sagas_{table} SET {column} = {column} - %s WHERE {key} = %s", [timedelta(**amount), saga.pk]
+            )
+
+
+def status_of(saga: SagaInstance) -> tuple[str, str]:
+    saga.refresh_from_db()
+    return saga.status, (saga.waiting_on or {}).get("kind", "")
+
+
+def test_in_memory_the_signals_that_came_let_the_plan_go_on_and_time_passes_by_itself():
+    played = play(Return, signals=[parcel_back, inspection])
+
+    assert played.status == "COMPLETED"
+    assert played.trace == ["parcel_back done", "inspection done", "cool_off done", "give_money_back done"]
+
+
+def test_in_memory_a_signal_that_never_comes_turns_the_saga_back_when_its_time_is_over():
+    played = play(Return)
+
+    assert played.status == "COMPENSATED"
+    assert played.state.failure == {
+        "step": "parcel_back",
+        "code": "timed_out",
+        "message": "parcel_back did not come in time",
+    }
+
+
+def test_in_memory_a_person_who_is_late_is_waited_for_with_attention():
+    played = play(Return, signals=[parcel_back])
+
+    assert played.status == "WAITING"
+    assert played.state.attention == "inspection is overdue"
+    assert played.state.waiting_on is not None
+    assert played.state.waiting_on["kind"] == "human"
+
+
+def test_in_memory_a_verdict_can_refuse():
+    played = play(Return, {inspection: refused("broken")}, signals=[parcel_back, inspection])
+
+    assert played.status == "COMPENSATED"
+    assert played.action(give_money_back) == "PENDING"
+    assert played.action(cool_off) == "PENDING"
+
+
+def test_a_saga_waits_for_its_signal_and_says_so(world: World):
+    saga = begin_return()
+
+    drain_due()
+
+    assert status_of(saga) == ("WAITING", "signal")
+    assert waiting_words(saga).startswith("Waits for parcel_back, until ")
+
+
+def test_each_signal_takes_the_saga_one_step_further_to_its_end(world: World):
+    saga = begin_return()
+    drain_due()
+
+    assert tell_parcel()
+    drain_due()
+    assert status_of(saga) == ("WAITING", "human")
+    assert tell_inspection()
+    drain_due()
+    assert status_of(saga) == ("WAITING", "timer")
+    let_time_pass(saga, minutes=6)
+    drain_due()
+
+    assert status_of(saga) == ("COMPLETED", "")
+    assert effects("R1") == ["cooled off", "parcel 3", "refunded for 3"]
+    assert not Signal.objects.filter(consumed_at=None).exists()
+
+
+def test_signals_that_come_before_the_saga_does_are_kept_for_it(world: World):
+    assert tell_inspection()
+    assert tell_parcel()
+
+    saga = begin_return()
+    drain_due()
+
+    assert status_of(saga) == ("WAITING", "timer")
+    assert effects("R1") == ["parcel 3"]
+
+
+def test_a_signal_that_is_sent_twice_counts_once(world: World):
+    begin_return()
+    drain_due()
+
+    assert tell_parcel()
+    assert not tell_parcel(weight=9)
+    drain_due()
+    assert not tell_parcel()
+
+    assert effects("R1") == ["parcel 3"]
+    assert Signal.objects.count() == 1
+
+
+def test_of_two_signals_with_one_name_the_first_is_consumed(world: World):
+    tell_parcel(weight=5, dedup_id="first")
+    tell_parcel(weight=7, dedup_id="second")
+
+    begin_return()
+    drain_due()
+
+    assert effects("R1") == ["parcel 5"]
+    assert Signal.objects.get(dedup_id="second").consumed_at is None
+
+
+def test_a_payload_that_does_not_fit_is_refused_with_its_field_and_not_stored(world: World):
+    saga = begin_return()
+    drain_due()
+
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.weight"):
+        signal(Return, "R1", parcel_back, {"weight": "heavy"}, dedup_id="x")
+    with pytest.raises(UnknownSignal):
+        signal(Return, "R1", give_money_back, None, dedup_id="x")
+
+    assert not Signal.objects.exists()
+    assert status_of(saga) == ("WAITING", "signal")
+
+
+def test_when_the_time_is_over_the_saga_turns_back_and_a_later_signal_raises_attention(world: World):
+    saga = begin_return()
+    drain_due()
+    let_time_pass(saga, minutes=61)
+    drain_due()
+    assert status_of(saga) == ("COMPENSATED", "")
+
+    assert tell_parcel()
+
+    saga.refresh_from_db()
+    assert saga.attention == "the signal parcel_back came after the end"
+    assert Signal.objects.get().late == "ATTENTION"
+    assert effects("R1") == []
+
+
+def test_a_signal_that_is_stored_before_the_time_is_taken_up_wins(world: World):
+    saga = begin_return()
+    drain_due()
+    let_time_pass(saga, minutes=61)
+
+    tell_parcel()
+    drain_due()
+
+    assert status_of(saga) == ("WAITING", "human")
+    assert effects("R1") == ["parcel 3"]
+
+
+def test_a_person_who_is_late_raises_attention_and_is_still_waited_for(world: World):
+    saga = begin_return()
+    tell_parcel()
+    drain_due()
+    let_time_pass(saga, minutes=11)
+    drain_due()
+    saga.refresh_from_db()
+    assert saga.attention == "inspection is overdue"
+
+    tell_inspection()
+    drain_due()
+
+    assert status_of(saga) == ("WAITING", "timer")
+    assert saga.attention == ""
+
+
+def test_a_signal_whose_step_fails_is_not_consumed_and_is_used_again(world: World):
+    world.raises("parcel_back", RuntimeError("the shelf is full"))
+    saga = begin_return()
+    tell_parcel()
+    drain_due()
+    assert status_of(saga) == ("WAITING", "backoff")
+    assert Signal.objects.get().consumed_at is None
+
+    let_time_pass(saga, minutes=2)
+    drain_due()
+
+    assert status_of(saga) == ("WAITING", "human")
+    assert effects("R1") == ["parcel 3"]
+
+
+@pytest.mark.parametrize("round_", range(10))
+def test_a_signal_and_the_start_of_its_saga_never_miss_each_other(world: World, round_: int):
+    barrier = Barrier(2)
+
+    def run(work: object) -> None:
+        barrier.wait()
+        try:
+            work()  # type: ignore[operator]
+        finally:
+            close_old_connections()
+            connection.close()
+
+    threads = [Thread(target=run, args=(work,)) for work in (begin_return, tell_parcel)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    drain_due()
+
+    assert effects("R1") == ["parcel 3"]
