@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -155,15 +156,21 @@ class OrderAdmin(OrderModelAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         try:
-            if request.method == "POST" and (order := self.get_object(request, object_id)):
-                with transaction.atomic(), locks.guard(ORDER, order.number):
-                    pass  # say who holds it before saying that it cannot be changed
+            if request.method == "POST" and super().has_change_permission(request):
+                self._check_free(request, object_id)
             return super().change_view(request, object_id, form_url, extra_context)
         except LockTaken as taken:
             # All of the change is rolled back, also when a saga took the order in its midst.
             words = f"Nothing was changed: {taken.definition} has held the order since {taken.since:%H:%M:%S} UTC."
             self.message_user(request, words, messages.ERROR)
             return HttpResponseRedirect(request.path)
+
+    def _check_free(self, request: HttpRequest, object_id: str) -> None:
+        """Raise `LockTaken` for a held order: who holds it says more than that it cannot be changed."""
+        order = self.get_object(request, object_id)
+        if order is not None:
+            with transaction.atomic(), locks.guard(ORDER, order.number):
+                pass
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         order = context.get("original")
@@ -184,6 +191,8 @@ class OrderAdmin(OrderModelAdmin):
 
     def by_number_view(self, request: HttpRequest, number: str) -> HttpResponse:
         """From an order's number, which is what sagas know it by, to its page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         order = get_object_or_404(Order.objects.only("pk"), number=number)
         return redirect("admin:shop_order_change", order.pk)
 

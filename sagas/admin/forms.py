@@ -26,7 +26,7 @@ class OperationForm(forms.Form):
 
     reason = forms.CharField(
         max_length=MAX_REASON,
-        widget=forms.Textarea({"rows": 3, "autofocus": True, "required": True}),
+        widget=forms.Textarea({"rows": 3, "required": True}),
         label="Why",
         help_text="Kept with the saga, with your name. What did you see, and what makes this right?",
     )

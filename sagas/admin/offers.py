@@ -8,11 +8,14 @@ from sagas.operations import Option
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """``button`` says what a person asks for, ``effect`` what the engine will then do."""
+    """``button`` says what a person asks for, ``effect`` what the engine will then do.
+
+    ``weight`` is how much there is at stake: it picks the look of the button.
+    """
 
     button: str
     effect: str
-    serious: bool = False
+    weight: str = "usual"
 
 
 WORDINGS = {
@@ -23,13 +26,14 @@ WORDINGS = {
         "Resolve outcome",
         "Says what became of a call whose outcome nobody knows. Find out at the other side first: "
         "the saga believes you.",
-        serious=True,
+        weight="serious",
     ),
     "compensate": Wording(
-        "Turn back", "Starts no further step and undoes what was done, in reverse order.", serious=True
+        "Turn back", "Starts no further step and undoes what was done, in reverse order.", weight="serious"
     ),
     "pause": Wording(
-        "Pause", "Starts nothing new until somebody resumes it. What is under way is still recorded; locks stay held."
+        "Pause", "Starts nothing new until somebody resumes it. What is under way is still recorded; locks stay held.",
+        weight="light",
     ),
     "resume": Wording("Resume", "Goes on where it was paused."),
 }
@@ -42,7 +46,7 @@ class Offer:
     name: str
     button: str
     effect: str
-    serious: bool
+    weight: str
     why_not: str
     steps: tuple[str, ...]
 
@@ -55,7 +59,7 @@ def offers_of(options: Iterable[Option]) -> list[Offer]:
     """The options in the order of the pages."""
     by_name = {option.name: option for option in options}
     return [
-        Offer(name, wording.button, wording.effect, wording.serious, by_name[name].why_not, by_name[name].steps)
+        Offer(name, wording.button, wording.effect, wording.weight, by_name[name].why_not, by_name[name].steps)
         for name, wording in WORDINGS.items()
         if name in by_name
     ]

@@ -83,6 +83,9 @@ class SagaAdmin(ReadOnlyAdmin):
         needs = format_html(' <strong class="saga-attention">! {}</strong>', redact(attention)) if attention else ""
         return format_html('<span class="saga-why">{}</span>{}', redact(waiting_words(saga)), needs)
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Sagas", **(extra_context or {})})
+
     # --- the page of one saga ---------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:

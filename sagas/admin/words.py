@@ -55,7 +55,7 @@ def span(length: timedelta) -> str:
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.1f} s".replace(".0 s", " s") if seconds < 10 else f"{seconds:.0f} s"
     minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86_400)
     if hours < 1:
         return f"{minutes} min"
