@@ -5,8 +5,10 @@ settings. DATABASE_URL and REDIS_URL of the environment are used instead where t
 Every run has servers and a folder of its own: two runs at the same time do not meet.
 """
 
+import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +72,8 @@ servers = pytest.StashKey[Servers]()
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """A wrapper, because pytest-django reads the settings in the first of the plain hooks."""
     early_config.stash[servers] = Servers()
+    atexit.register(early_config.stash[servers].stop)  # a wrong option ends pytest without pytest_unconfigure
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl-C does
     try:
         early_config.stash[servers].start()
         return (yield)
