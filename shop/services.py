@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils.crypto import salted_hmac
 
 from inventory import selectors as inventory
@@ -135,6 +136,13 @@ def access_token_of(order: Order) -> str:
         if _digest(token) == order.access_token_hash:
             return token
     return ""
+
+
+def order_link(order: Order) -> str:
+    """The address of the order's page for an e-mail: whoever has it may see the order, without an account."""
+    token = access_token_of(order)
+    path = reverse("shop:order-open", args=[order.number, token]) if token else order.get_absolute_url()
+    return f"{settings.PUBLIC_URL.rstrip('/')}{path}"
 
 
 def opens_order(order: Order, token: str) -> bool:

@@ -2,6 +2,7 @@
 
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
 _OPENED = "orders"
@@ -33,5 +34,5 @@ def remember_order(request: HttpRequest, number: str) -> None:
 
 def vary_on_htmx(response: HttpResponse) -> HttpResponse:
     """The same address answers a page or a part of it: a cache has to keep them apart."""
-    response.headers["Vary"] = "HX-Request, " + response.headers.get("Vary", "Cookie")
+    patch_vary_headers(response, ["HX-Request"])
     return response

@@ -1,11 +1,16 @@
+import re
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from sagas.driver import drain_due
 from shop.models import Order, Product
 from shop.services import access_token_of
+from tests.sandbox.processes import SandboxProcess
 from tests.shop.shopping import place, put_in_cart, submit_checkout
 
 
@@ -55,6 +60,21 @@ def test_the_link_with_the_token_opens_the_order_and_hides_the_token(client: Cli
 
     assert (response.status_code, response.url) == (302, f"/orders/{guests.number}/")
     assert client.get(response.url).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_link_in_the_confirmation_opens_the_order_for_whoever_has_the_mail(
+    client: Client, mug: Product, bank: SandboxProcess, carrier: SandboxProcess, settings: Any, mailoutbox: list[Any]
+) -> None:
+    settings.PUBLIC_URL = "https://shop.example/"
+    order = place(("MUG", 1))
+    drain_due(20)
+
+    (mail,) = mailoutbox
+    (path,) = re.findall(r"https://shop\.example(/\S+)", mail.body)
+
+    assert mail.to == ["ada@example.org"]
+    assert client.get(path, follow=True).context["order"] == order
 
 
 def test_a_wrong_token_opens_nothing(client: Client, adas: Order, guests: Order) -> None:
