@@ -16,7 +16,8 @@ def problem_kinds() -> dict[str, type[exceptions.APIException]]:
     while queue:
         kind = queue.pop()
         queue += kind.__subclasses__()
-        if kind in STANDARD or kind.__module__.partition(".")[0] in ("config", "shop", "sagas"):
+        ours = kind.__module__.partition(".")[0] in ("config", "shop", "sagas") and not kind.__name__.startswith("_")
+        if ours or kind in STANDARD:
             kinds[slug_of(kind)] = kind
     return dict(sorted(kinds.items()))
 
