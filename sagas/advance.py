@@ -6,7 +6,7 @@ way back the last that is not undone.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sagas.plan import Plan, PlannedStep
@@ -14,12 +14,16 @@ from sagas.snapshot import SagaState, StepState, Task
 from sagas.states import DONE_ACTIONS, ActionStatus, CompensationStatus, SagaStatus, Side, SuspendReason
 from sagas.steps import Await, AwaitPerson, NoCompensation, OnTimeout
 
+# How often a saga in line for a lock looks for itself.
+LOOK_AT_LOCK = timedelta(seconds=10)
+
+
 # --- what may start ---------------------------------------------------------------------------
 
 
 def next_task(plan: Plan, saga: SagaState, now: datetime) -> Task | None:
     """The first attempt that may start now, or None when there is nothing to start."""
-    if saga.terminal or saga.status is SagaStatus.SUSPENDED:
+    if saga.terminal or saga.status is SagaStatus.SUSPENDED or (saga.blocked_on and not saga.backward):
         return None
     side = Side.COMPENSATION if saga.backward else Side.ACTION
     for step in _active_steps(plan, saga):
@@ -79,8 +83,20 @@ def advance(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
         return replace(saga, wake_at=None, waiting_on=None)
     if saga.deadline_at and saga.deadline_at <= now:
         saga = _past_deadline(plan, saga)
+    if saga.blocked_on and not saga.backward and saga.blocked_until and saga.blocked_until <= now:
+        saga = turned(saga, "", "lock_timeout", f"{saga.blocked_on} was held by another saga for too long")
     saga = replace(saga, suspend_reason=None)
+    if saga.blocked_on and not saga.backward:
+        return _blocked(saga, now)
     return _advance_backward(plan, saga, now) if saga.backward else _advance_forward(plan, saga, now)
+
+
+def _blocked(saga: SagaState, now: datetime) -> SagaState:
+    """In line for a lock. Whoever lets go hands over and wakes us; looking now and then is the second net."""
+    limits = [t for t in (saga.blocked_until, saga.deadline_at, now + LOOK_AT_LOCK) if t is not None]
+    wait = {"kind": "lock", "step": saga.blocked_on, "side": Side.ACTION, "until": _iso(saga.blocked_until), "why": ""}
+    kept = saga.wake_at if saga.waiting_on == wait and saga.wake_at and saga.wake_at > now else min(limits)
+    return replace(saga, status=SagaStatus.WAITING, wake_at=kept, waiting_on=wait)
 
 
 def _past_deadline(plan: Plan, saga: SagaState) -> SagaState:
@@ -182,9 +198,13 @@ def _waiting_on(active: list[PlannedStep], saga: SagaState) -> dict[str, Any]:
         "kind": _kind_of_wait(step, saga),
         "step": step.name,
         "side": side,
-        "until": until.isoformat() if until else None,
+        "until": _iso(until),
         "why": state.error,
     }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 def _kind_of_wait(step: PlannedStep, saga: SagaState) -> str:

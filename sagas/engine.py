@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from sagas import machine, signals, store
+from sagas import locks, machine, signals, store
 from sagas.attempts import LEASE_MARGIN, Call, arguments, attempt_row, context
 from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
@@ -80,16 +80,19 @@ def work(saga_id: UUID | None = None) -> Moved | Call | None:
 
 def _next(saga: LoadedSaga) -> Moved | Call:
     """Inside the transaction that holds the saga's row: close what is over, then run what may run."""
-    if saga.plan is None:
+    plan = saga.plan
+    if plan is None:
         return _suspend(saga, SuspendReason.DEFINITION_MISMATCH, "the code here has no plan that continues it")
-    after, closed = machine.lease_over(saga.plan, saga.state, saga.now, random.random)
+    after, closed = machine.lease_over(plan, saga.state, saga.now, random.random)
     if closed:
         return _close_leases(saga, after, closed)
-    state = machine.advance(saga.plan, saga.state, saga.now)
-    task = machine.next_task(saga.plan, state, saga.now)
+    if saga.state.blocked_on and not saga.state.backward:
+        saga = replace(saga, state=replace(saga.state, blocked_on=locks.take_or_wait(plan, saga.data, saga.id)))
+    state = machine.advance(plan, saga.state, saga.now)
+    task = machine.next_task(plan, state, saga.now)
     if task is None or state.backward is not saga.state.backward:
         return _store(saga, state, why=state.failure["message"] if state.failure else "")
-    step = saga.plan.steps[task.position]
+    step = plan.steps[task.position]
     return _begin(saga, step, task) if step.is_remote(task.side) else _run(saga, step, task)
 
 

@@ -4,38 +4,129 @@ Countermeasure "semantic lock" of Frank and Zahle, "Semantic ACID properties in 
 using remote procedure calls and update propagations" (1998). The unique row is the lock.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
 from sagas.exceptions import LockTaken
-from sagas.models import SagaInstance, SemanticLock
+from sagas.models import LockWaiter, SagaInstance, SemanticLock
 from sagas.plan import Plan
 
-# Every resource gets its row or shows who has it already; inserts decide, never look-then-write.
-# A conflicting row is locked, so that its holder cannot let go between the answer and our commit.
+
+class OnConflict(StrEnum):
+    """What a saga that starts does when another one holds what it needs.
+
+    REJECT: it is not started. WAIT: it gets in line, first in first out, for a bounded time.
+    ABORT_HOLDER: the holder is asked to go backward and the saga gets in line; past the holder's
+    pivot it is rejected.
+    """
+
+    REJECT = "REJECT"
+    WAIT = "WAIT"
+    ABORT_HOLDER = "ABORT_HOLDER"
+
+
+# The resource gets its row, or shows who has it already; inserts decide, never look-then-write.
+# The row of another is locked as well, so that its holder cannot let go between the answer and our commit.
 _TAKE = """
     INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
-    SELECT r.type, r.id, %s, 0, clock_timestamp()
-    FROM jsonb_to_recordset(%s::jsonb) AS r(type text, id text) ORDER BY r.type, r.id
+    VALUES (%s, %s, %s, 0, clock_timestamp())
     ON CONFLICT (resource_type, resource_id) DO UPDATE SET generation = sagas_semanticlock.generation
-    RETURNING resource_type, resource_id, saga_id, taken_at
+    RETURNING saga_id, taken_at
+"""
+
+_GET_IN_LINE = """
+    INSERT INTO sagas_lockwaiter (resource_type, resource_id, saga_id, since) VALUES (%s, %s, %s, clock_timestamp())
+    ON CONFLICT DO NOTHING
+"""
+
+# Before the hand-over, as a statement of its own: whoever is getting in line for these is waited for, and then seen.
+_HOLD_FOR_RELEASE = """
+    SELECT id FROM sagas_semanticlock
+    WHERE saga_id = %s AND (%s::text[] IS NULL OR resource_type || ' ' || resource_id = ANY(%s))
+    ORDER BY resource_type, resource_id FOR UPDATE
+"""
+
+# Each lock goes to the first in its line, or goes. The next holder is woken unless it is at work right
+# now: then it waits for our commit anyway, and a deadlock is avoided.
+_RELEASE = """
+    WITH released AS (
+        SELECT id, resource_type, resource_id FROM sagas_semanticlock WHERE id = ANY(%(locks)s)
+    ), first AS (
+        SELECT DISTINCT ON (resource_type, resource_id) w.id, w.saga_id, resource_type, resource_id
+        FROM sagas_lockwaiter w JOIN released USING (resource_type, resource_id)
+        WHERE w.saga_id <> %(saga)s ORDER BY resource_type, resource_id, w.id
+    ), handed AS (
+        UPDATE sagas_semanticlock l SET saga_id = first.saga_id, taken_at = clock_timestamp()
+        FROM first WHERE l.resource_type = first.resource_type AND l.resource_id = first.resource_id
+    ), freed AS (
+        DELETE FROM sagas_semanticlock l USING released r
+        WHERE l.id = r.id AND NOT EXISTS (
+            SELECT FROM first WHERE first.resource_type = r.resource_type AND first.resource_id = r.resource_id)
+    ), served AS (
+        DELETE FROM sagas_lockwaiter w USING first WHERE w.id = first.id
+    )
+    UPDATE sagas_sagainstance SET wake_at = clock_timestamp() WHERE id IN (
+        SELECT s.id FROM sagas_sagainstance s JOIN first ON first.saga_id = s.id
+        WHERE s.wake_at IS NOT NULL FOR UPDATE OF s SKIP LOCKED)
 """
 
 
-def take(plan: Plan, data: Any, saga_id: UUID) -> None:
-    """Take what a saga with this data holds, in sorted order, in the caller's transaction.
+def resources(plan: Plan, data: Any) -> list[tuple[str, str]]:
+    """What a saga with this data holds, in the one order in which locks are taken."""
+    return sorted((lock.resource_type, lock.resource_id(data)) for lock in plan.locks)
 
-    A second call of the same saga changes nothing. Raises `LockTaken` if another holds one of
-    them; the caller's transaction has to be rolled back then.
+
+def take(plan: Plan, data: Any, saga_id: UUID) -> None:
+    """Take what a saga holds, in the caller's transaction. A second call of the same saga changes nothing.
+
+    Raises `LockTaken` if another holds one of them; the caller's transaction has to be rolled back then.
     """
-    if plan.locks:
-        _take([(lock.resource_type, lock.resource_id(data)) for lock in plan.locks], saga_id)
+    for resource in resources(plan, data):
+        holder, since = _take(resource, saga_id)
+        if holder != saga_id:
+            raise _taken(resource, holder, since)
+
+
+def take_or_wait(plan: Plan, data: Any, saga_id: UUID) -> str:
+    """Take what a saga holds one by one, and get in line at the first that another holds.
+
+    Returns the words of that resource, or nothing when the saga holds all. Since everybody takes in
+    one order, no two can wait for each other.
+    """
+    for resource in resources(plan, data):
+        holder, _ = _take(resource, saga_id)
+        if holder != saga_id:
+            with connection.cursor() as cursor:
+                cursor.execute(_GET_IN_LINE, [*resource, saga_id])
+            return " ".join(resource)
+    return ""
+
+
+def holder_of(plan: Plan, data: Any, saga_id: UUID) -> tuple[tuple[str, str], UUID, datetime] | None:
+    """The first resource that another saga holds, with who and since when. Locks nothing."""
+    for kind, key in resources(plan, data):
+        lock = SemanticLock.objects.filter(resource_type=kind, resource_id=key, saga__isnull=False).first()
+        if lock is not None and lock.saga_id is not None and lock.saga_id != saga_id:
+            return (kind, key), lock.saga_id, lock.taken_at
+    return None
+
+
+def release(saga_id: UUID, only: list[str] | None = None) -> None:
+    """Hand a saga's locks to those who wait, in the commit that lets go. All of them, and its places in line,
+    unless ``only`` names some in words."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD_FOR_RELEASE, [saga_id, only, only])
+        locks = [row[0] for row in cursor.fetchall()]
+        if locks:
+            cursor.execute(_RELEASE, {"locks": locks, "saga": saga_id})
+    if only is None:
+        LockWaiter.objects.filter(saga_id=saga_id).delete()
 
 
 @contextmanager
@@ -46,19 +137,20 @@ def guard(resource_type: str, resource_id: str) -> Iterator[None]:
     that transaction. Raises `LockTaken` with the holder.
     """
     with transaction.atomic():
-        _take([(resource_type, resource_id)], None)
+        holder, since = _take((resource_type, resource_id), None)
+        if holder is not None:
+            raise _taken((resource_type, resource_id), holder, since)
         yield
         SemanticLock.objects.filter(resource_type=resource_type, resource_id=resource_id, saga=None).delete()
 
 
-def _take(resources: list[tuple[str, str]], saga_id: UUID | None) -> None:
+def _take(resource: tuple[str, str], saga_id: UUID | None) -> tuple[UUID | None, datetime]:
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [saga_id, json.dumps([{"type": kind, "id": key} for kind, key in resources])])
-        for resource_type, resource_id, holder, taken_at in cursor.fetchall():
-            if holder != saga_id:
-                raise _taken(resource_type, resource_id, holder, taken_at)
+        cursor.execute(_TAKE, [*resource, saga_id])
+        holder, since = cursor.fetchone()
+    return holder, since
 
 
-def _taken(resource_type: str, resource_id: str, holder: UUID, since: datetime) -> LockTaken:
-    saga = SagaInstance.objects.only("definition", "business_key").get(pk=holder)
-    return LockTaken(resource_type, resource_id, saga.definition, saga.business_key, since)
+def _taken(resource: tuple[str, str], holder: UUID | None, since: datetime) -> LockTaken:
+    saga = SagaInstance.objects.only("definition", "business_key").get(pk=str(holder))
+    return LockTaken(*resource, saga.definition, saga.business_key, since)

@@ -31,6 +31,8 @@ class SagaInstance(models.Model):
     waiting_on = models.JSONField(null=True)
     suspend_reason = models.CharField(max_length=20, blank=True, choices=[(r, r) for r in SuspendReason])
     attention = models.TextField(blank=True)
+    blocked_on = models.CharField(max_length=301, blank=True)
+    blocked_until = models.DateTimeField(null=True)
     failure = models.JSONField(null=True)
     stalls = models.PositiveSmallIntegerField(default=0)
     deadline_at = models.DateTimeField(null=True)
@@ -188,6 +190,26 @@ class SemanticLock(models.Model):
 
     def __str__(self) -> str:
         return f"{self.resource_type} {self.resource_id}"
+
+
+class LockWaiter(models.Model):
+    """A saga in line for a resource that another one holds. First in, first out."""
+
+    resource_type = models.CharField(max_length=100)
+    resource_id = models.CharField(max_length=200)
+    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="waits_in_line")
+    since = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "lock waiter"
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint("resource_type", "resource_id", "saga", name="lock_waiter_once"),
+        ]
+        indexes: ClassVar = [models.Index("resource_type", "resource_id", "id", name="lock_line")]
+
+    def __str__(self) -> str:
+        return f"{self.saga} for {self.resource_type} {self.resource_id}"
 
 
 class Signal(models.Model):

@@ -114,6 +114,8 @@ def _operate(
             raise UnknownSaga(str(saga_id))
         done = Operation.objects.filter(pk=request.id).first()
         if done is not None:
+            if (done.saga_id, done.name) != (saga_id, name):
+                raise OperationRefused("This action id was used for something else; load the page again.")
             return done
         if saga.version != request.version:
             raise StaleVersion(saga.version)

@@ -107,6 +107,7 @@ def _wait_words(wait: dict[str, Any]) -> str:
         "backoff": f"Pauses before it tries {what} again at {until}.",
         "signal": f"Waits for {what}" + (f", until {until} at most." if until else "."),
         "human": f"Waits for a person: {what}" + (f", due {until}." if until else "."),
+        "lock": f"Waits until {what} is free" + (f", until {until} at most." if until else "."),
         "timer": f"Waits until {until}, then goes on with {what}.",
     }[wait["kind"]]
     return f"{words} Last answer: {wait['why']}" if wait["why"] else words

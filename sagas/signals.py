@@ -80,12 +80,11 @@ def take(saga: LoadedSaga, step: PlannedStep) -> Any:
 
 
 def _lock_saga(definition: str, key: str) -> LoadedSaga | None:
-    sagas = SagaInstance.objects.filter(definition=definition, business_key=key).values_list("pk", flat=True)
-    saga_id = sagas.first()
-    if saga_id is None:
+    saga = store.lock_named(definition, key)
+    if saga is None:
         hold_back_starts(definition, key)
-        saga_id = sagas.first()
-    return store.lock(saga_id) if saga_id else None
+        saga = store.lock_named(definition, key)
+    return saga
 
 
 def _move(saga: LoadedSaga, name: str, actor: str) -> None:

@@ -57,7 +57,8 @@ class StepState:
 class SagaState:
     """Where a saga stands. ``generation`` numbers the remote attempts; it only grows.
 
-    ``signals`` names the signals that came and are not consumed yet.
+    ``signals`` names the signals that came and are not consumed yet. ``blocked_on`` is the resource
+    whose lock it needs before its first step and does not have, ``blocked_until`` how long it waits.
     """
 
     steps: tuple[StepState, ...]
@@ -72,6 +73,8 @@ class SagaState:
     attention: str = ""
     failure: dict[str, str] | None = None
     signals: frozenset[str] = frozenset()
+    blocked_on: str = ""
+    blocked_until: datetime | None = None
 
     @property
     def terminal(self) -> bool:

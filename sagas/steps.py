@@ -208,10 +208,14 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Lock(Generic[D]):
-    """A semantic lock: the kind of resource, and how its id is read from the saga's data."""
+    """A semantic lock: the kind of resource, and how its id is read from the saga's data.
+
+    It is held to the end, or until ``release_after``, a step past the pivot, is done.
+    """
 
     resource_type: str
     resource_id: Callable[[D], str]
+    release_after: StepFunction | None = None
 
 
 def name_of(function: StepFunction) -> str:

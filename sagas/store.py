@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from sagas import locks
 from sagas.codec import from_json
 from sagas.definition import newest, registry
 from sagas.plan import Plan
@@ -65,9 +66,9 @@ class LoadedSaga:
 
 
 _SAGA_COLUMNS = """
-    id, definition, definition_version, business_key, data::text, version, stalls, statement_timestamp(),
-    status, backward, pivot_passed, generation, deadline_at, wake_at, waiting_on::text, suspend_reason, attention,
-    failure::text
+    id, definition, definition_version, business_key, data::text AS data, version, stalls,
+    statement_timestamp() AS now, status, backward, pivot_passed, generation, deadline_at, wake_at,
+    waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until
 """
 
 # statement_timestamp() is stable, so that the partial index on wake_at serves it.
@@ -78,6 +79,9 @@ _CLAIM = f"""
 _READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
 _LOCK = f"{_READ} FOR UPDATE"
 _LOCK_IF_FREE = f"{_LOCK} SKIP LOCKED"
+_LOCK_NAMED = f"""
+    SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE definition = %s AND business_key = %s FOR UPDATE
+"""  # noqa: S608
 
 # A statement of its own, after the lock: its snapshot sees what the last holder of the lock committed.
 _STEPS = """
@@ -86,12 +90,18 @@ _STEPS = """
     FROM sagas_sagastep WHERE saga_id = %s ORDER BY position
 """
 
+_BUFFERED = """
+    SELECT DISTINCT name FROM sagas_signal
+    WHERE definition = %s AND business_key = %s AND consumed_at IS NULL AND late = ''
+"""
+
 _WRITE = """
     WITH saga AS (
         UPDATE sagas_sagainstance SET
             status = %(status)s, backward = %(backward)s, pivot_passed = %(pivot_passed)s,
             generation = %(generation)s, wake_at = %(wake_at)s, waiting_on = %(waiting_on)s,
             suspend_reason = %(suspend_reason)s, attention = %(attention)s, failure = %(failure)s, stalls = 0,
+            blocked_on = %(blocked_on)s, blocked_until = %(blocked_until)s,
             version = version + 1, updated_at = clock_timestamp(),
             ended_at = CASE WHEN %(terminal)s THEN clock_timestamp() END
         WHERE id = %(id)s AND version = %(version)s
@@ -124,8 +134,6 @@ _WRITE = """
         INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
         SELECT saga.id, e.step, e.what, e.before, e.after, %(actor)s, %(why)s, saga.generation, clock_timestamp()
         FROM saga, jsonb_to_recordset(%(events)s::jsonb) AS e(step text, what text, before text, after text)
-    ), locks AS (
-        DELETE FROM sagas_semanticlock USING saga WHERE saga_id = saga.id AND %(terminal)s
     )
     SELECT 1 FROM saga
 """
@@ -141,42 +149,41 @@ def lock(saga_id: UUID, *, wait: bool = True) -> LoadedSaga | None:
     return _load(_LOCK if wait else _LOCK_IF_FREE, [saga_id])
 
 
+def lock_named(definition: str, key: str) -> LoadedSaga | None:
+    """Lock the saga of one definition for one business key, waiting for whoever is at it."""
+    return _load(_LOCK_NAMED, [definition, key])
+
+
 def read(saga_id: UUID) -> LoadedSaga | None:
     """One saga without locking it: to show it, never to write it."""
     return _load(_READ, [saga_id])
 
 
-_BUFFERED = """
-    SELECT DISTINCT name FROM sagas_signal
-    WHERE definition = %s AND business_key = %s AND consumed_at IS NULL AND late = ''
-"""
-
-
 def _load(sql: str, parameters: list[Any]) -> LoadedSaga | None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        row = cursor.fetchone()
-        if row is None:
+        values = cursor.fetchone()
+        if values is None:
             return None
-        saga_id, definition, definition_version, key, data, version, stalls, now, *rest = row
-        cursor.execute(_STEPS, [saga_id])
+        row = {column.name: value for column, value in zip(cursor.description, values, strict=True)}
+        cursor.execute(_STEPS, [row["id"]])
         step_rows = cursor.fetchall()
-        plan = plan_for(definition, definition_version, step_rows)
+        plan = plan_for(row["definition"], row["definition_version"], step_rows)
         signals: frozenset[str] = frozenset()
         if plan is not None and plan.awaits:
-            cursor.execute(_BUFFERED, [definition, key])
+            cursor.execute(_BUFFERED, [row["definition"], row["business_key"]])
             signals = frozenset(name for (name,) in cursor.fetchall())
     return LoadedSaga(
-        id=saga_id,
-        definition=definition,
-        definition_version=definition_version,
-        key=key,
-        json_data=json.loads(data),
-        version=version,
-        stalls=stalls,
-        now=now,
+        id=row["id"],
+        definition=row["definition"],
+        definition_version=row["definition_version"],
+        key=row["business_key"],
+        json_data=json.loads(row["data"]),
+        version=row["version"],
+        stalls=row["stalls"],
+        now=row["now"],
         plan=plan,
-        state=replace(_state(plan, rest, step_rows), signals=signals),
+        state=_state(plan, row, step_rows, signals),
     )
 
 
@@ -192,7 +199,9 @@ def plan_for(definition: str, version: int, touched: list[tuple[Any, ...]]) -> P
     return plan if all(names.get(row[0]) == (row[1], row[2]) for row in touched) else None
 
 
-def _state(plan: Plan | None, row: list[Any], step_rows: list[tuple[Any, ...]]) -> SagaState:
+def _state(
+    plan: Plan | None, row: dict[str, Any], step_rows: list[tuple[Any, ...]], signals: frozenset[str]
+) -> SagaState:
     steps = list(untouched(plan)) if plan else []
     for position, _, _, action, compensation, actions, compensations, failures, token, due_at, receipt, error in (
         step_rows if plan else []
@@ -205,22 +214,24 @@ def _state(plan: Plan | None, row: list[Any], step_rows: list[tuple[Any, ...]]) 
             failures=failures,
             token=token,
             due_at=due_at,
-            receipt=json.loads(receipt) if receipt else None,
+            receipt=_parsed(receipt),
             error=error,
         )
-    status, backward, pivot_passed, generation, deadline_at, wake_at, waiting_on, reason, attention, failure = row
     return SagaState(
         steps=tuple(steps),
-        status=SagaStatus(status),
-        backward=backward,
-        pivot_passed=pivot_passed,
-        generation=generation,
-        deadline_at=deadline_at,
-        wake_at=wake_at,
-        waiting_on=json.loads(waiting_on) if waiting_on else None,
-        suspend_reason=SuspendReason(reason) if reason else None,
-        attention=attention,
-        failure=json.loads(failure) if failure else None,
+        status=SagaStatus(row["status"]),
+        backward=row["backward"],
+        pivot_passed=row["pivot_passed"],
+        generation=row["generation"],
+        deadline_at=row["deadline_at"],
+        wake_at=row["wake_at"],
+        waiting_on=_parsed(row["waiting_on"]),
+        suspend_reason=SuspendReason(row["suspend_reason"]) if row["suspend_reason"] else None,
+        attention=row["attention"],
+        failure=_parsed(row["failure"]),
+        blocked_on=row["blocked_on"],
+        blocked_until=row["blocked_until"],
+        signals=signals,
     )
 
 
@@ -242,6 +253,8 @@ def write(saga: LoadedSaga, after: SagaState, *attempts: Attempt, actor: str = "
         "suspend_reason": after.suspend_reason or "",
         "attention": after.attention,
         "failure": _json(after.failure),
+        "blocked_on": after.blocked_on,
+        "blocked_until": after.blocked_until,
         "terminal": after.terminal,
         "steps": json.dumps(_changed_steps(saga, after)),
         "attempts": json.dumps([asdict(attempt) for attempt in attempts], default=str),
@@ -253,7 +266,30 @@ def write(saga: LoadedSaga, after: SagaState, *attempts: Attempt, actor: str = "
         cursor.execute(_WRITE, parameters)
         if cursor.fetchone() is None:
             raise Fenced(f"saga {saga.id} is no longer at version {saga.version}")
+    if after.terminal:
+        locks.release(saga.id)
+    elif given_back := _given_back(saga, after):
+        locks.release(saga.id, given_back)
     return replace(saga, state=after, version=saga.version + 1, stalls=0)
+
+
+def _given_back(saga: LoadedSaga, after: SagaState) -> list[str]:
+    """The locks that the plan lets go of after a step that was just done."""
+    done = (
+        []
+        if saga.plan is None
+        else [
+            step.spec.action
+            for step in saga.plan.steps
+            if after.steps[step.position].action is ActionStatus.SUCCEEDED
+            and saga.state.steps[step.position].action is not ActionStatus.SUCCEEDED
+        ]
+    )
+    return [
+        f"{lock.resource_type} {lock.resource_id(saga.data)}"
+        for lock in (saga.plan.locks if saga.plan else ())
+        if lock.release_after in done
+    ]
 
 
 def _changed_steps(saga: LoadedSaga, after: SagaState) -> list[dict[str, Any]]:
@@ -268,6 +304,10 @@ def _changed_steps(saga: LoadedSaga, after: SagaState) -> list[dict[str, Any]]:
         for step in (saga.plan.steps if saga.plan else ())
         if after.steps[step.position] != saga.state.steps[step.position]
     ]
+
+
+def _parsed(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 def _json(value: Any) -> str | None:

@@ -241,3 +241,46 @@ class Return(Saga[TripData]):
         Sleep(cool_off, within=minutes(5), no_compensation=NoCompensation.ACCEPT),
         Pivot(give_money_back),
     )
+
+
+@dataclass(frozen=True)
+class TransferData:
+    number: str
+    source: str
+    target: str
+
+
+def ask_for_transfer(number: str) -> None:
+    """Stands for the service that starts the saga."""
+
+
+def forget_transfer(ctx: Context[TransferData], receipt: None) -> None:
+    effect(ctx, "forgotten")
+
+
+@remote()
+def move_money(ctx: Context[TransferData], request: None) -> None:
+    world.before("move_money")
+
+
+def settle(ctx: Context[TransferData]) -> None:
+    world.before("settle")
+    effect(ctx, "settled")
+
+
+def tell_owner(ctx: Context[TransferData]) -> None:
+    world.before("tell_owner")
+
+
+class Transfer(Saga[TransferData]):
+    name, version = "test.transfer", 1
+    locks = (
+        Lock[TransferData]("account", lambda data: data.target),
+        Lock[TransferData]("account", lambda data: data.source, release_after=settle),
+    )
+    steps = (
+        Begin(ask_for_transfer, compensation=forget_transfer),
+        RemoteStep(move_money, no_compensation=NoCompensation.ACCEPT, retry=soon, timeout=seconds(2)),
+        Pivot(settle, retry=soon),
+        Step(tell_owner, retry=soon),
+    )

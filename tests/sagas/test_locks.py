@@ -1,0 +1,194 @@
+"""Semantic locks: who holds, who waits in line, who takes over."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+
+from sagas.driver import drain_due
+from sagas.exceptions import LockTaken
+from sagas.models import LockWaiter, SagaInstance, SemanticLock
+from sagas.outcomes import Transient
+from sagas.selectors import waiting_words
+from sagas.services import OnConflict, guard, start, turn_back
+from tests.racing import race
+from tests.sagas.plans import Transfer, TransferData, World, effects
+from tests.sagas.test_signals import let_time_pass
+
+FAR = Transient("not now", timedelta(hours=1))
+
+
+def begin(
+    number: str, source: str = "A", target: str = "B", on_conflict: OnConflict = OnConflict.WAIT, **words: timedelta
+) -> SagaInstance:
+    with transaction.atomic():
+        data = TransferData(number, source, target)
+        return start(Transfer, data, key=number, on_conflict=on_conflict, **words)
+
+
+def held() -> dict[str, str]:
+    """Who holds which account."""
+    locks = SemanticLock.objects.select_related("saga")
+    return {lock.resource_id: lock.saga.business_key for lock in locks}
+
+
+def in_line() -> list[tuple[str, str]]:
+    return [(w.resource_id, w.saga.business_key) for w in LockWaiter.objects.select_related("saga")]
+
+
+def status(number: str) -> str:
+    return str(SagaInstance.objects.get(business_key=number).status)
+
+
+def test_the_second_waits_in_line_says_for_what_and_goes_on_when_the_first_ends(world: World):
+    first = begin("T1")
+    second = begin("T2")
+
+    assert held() == {"A": "T1", "B": "T1"}
+    assert in_line() == [("A", "T2")]
+    assert second.status == "WAITING"
+    assert waiting_words(second).startswith("Waits until account A is free, until ")
+
+    drain_due()
+
+    assert (status("T1"), status("T2")) == ("COMPLETED", "COMPLETED")
+    assert effects("T2") == ["settled"]
+    assert held() == {}
+    assert in_line() == []
+    assert first.ended_at is None
+
+
+def test_who_rejects_is_not_stored_when_the_resource_is_held(world: World):
+    begin("T1")
+
+    with pytest.raises(LockTaken, match=r"account A is held by test\.transfer \(T1\) since"):
+        begin("T2", on_conflict=OnConflict.REJECT)
+
+    assert not SagaInstance.objects.filter(business_key="T2").exists()
+
+
+def test_the_line_is_first_in_first_out(world: World):
+    world.raises("move_money", FAR)
+    begin("T1")
+    drain_due()
+    for number in ("T2", "T3", "T4"):
+        begin(number)
+    assert in_line() == [("A", "T2"), ("A", "T3"), ("A", "T4")]
+
+    let_time_pass(SagaInstance.objects.get(business_key="T1"), hours=2)
+    world.raises("move_money", FAR)
+    world.script["move_money"].insert(0, lambda: None)
+    drain_due()
+
+    assert (status("T1"), status("T2"), status("T3")) == ("COMPLETED", "WAITING", "WAITING")
+    assert held() == {"A": "T2", "B": "T2"}
+    assert in_line() == [("A", "T3"), ("A", "T4")]
+
+
+def test_who_has_waited_too_long_turns_back_and_leaves_the_line(world: World):
+    world.raises("move_money", FAR)
+    begin("T1")
+    drain_due()
+    second = begin("T2", patience=timedelta(0))
+
+    SagaInstance.objects.filter(pk=second.pk).update(wake_at=second.created_at)
+    drain_due()
+
+    second.refresh_from_db()
+    assert second.status == "COMPENSATED"
+    assert second.failure["code"] == "lock_timeout"
+    assert effects("T2") == ["forgotten"]
+    assert in_line() == []
+    assert held() == {"A": "T1", "B": "T1"}
+
+
+def test_two_that_need_the_same_accounts_the_other_way_round_never_wait_for_each_other(world: World):
+    for number in range(20):
+        if number % 2:
+            begin(f"T{number}", "A", "B")
+        else:
+            begin(f"T{number}", "B", "A")
+
+    results = race([drain_due, drain_due])
+    assert not [result for result in results if isinstance(result, Exception)]
+    drain_due()
+
+    assert SagaInstance.objects.filter(status="COMPLETED").count() == 20
+    assert held() == {}
+
+
+def test_who_aborts_the_holder_turns_it_back_and_takes_over(world: World):
+    world.raises("move_money", FAR)
+    begin("T1")
+    drain_due()
+    assert status("T1") == "WAITING"
+
+    begin("T2", on_conflict=OnConflict.ABORT_HOLDER)
+    drain_due()
+
+    holder = SagaInstance.objects.get(business_key="T1")
+    assert holder.status == "COMPENSATED"
+    assert holder.failure["code"] == "cancelled"
+    assert status("T2") == "COMPLETED"
+    assert effects("T1") == ["forgotten"]
+
+
+def test_a_holder_past_its_pivot_is_not_aborted(world: World):
+    world.raises("tell_owner", FAR)
+    begin("T1")
+    drain_due()
+    assert effects("T1") == ["settled"]
+
+    with pytest.raises(LockTaken):
+        begin("T2", target="B", source="C", on_conflict=OnConflict.ABORT_HOLDER)
+
+    assert not SagaInstance.objects.filter(business_key="T2").exists()
+    assert status("T1") == "WAITING"
+
+
+def test_a_lock_with_release_after_goes_on_when_that_step_is_done(world: World):
+    world.raises("tell_owner", FAR)
+    begin("T1", source="A", target="B")
+    begin("T2", source="A", target="C")
+
+    drain_due()
+
+    assert status("T1") == "WAITING"
+    assert status("T2") == "COMPLETED"
+    assert held() == {"B": "T1"}
+
+
+def test_turning_back_is_decided_under_the_row_lock_and_happens_once(world: World):
+    world.raises("move_money", FAR)
+    begin("T1")
+    drain_due()
+
+    assert turn_back(Transfer, "T1", why="changed my mind")
+    assert turn_back(Transfer, "T1", why="again")
+    drain_due()
+
+    assert status("T1") == "COMPENSATED"
+    assert not turn_back(Transfer, "T1", why="too late")
+    assert not turn_back(Transfer, "T9", why="nobody")
+
+
+def test_who_gets_in_line_while_the_holder_ends_is_not_forgotten(world: World):
+    for number in range(15):
+        begin(f"H{number}", source=f"S{number}", target=f"R{number}")
+        results = race([drain_due, lambda n=number: begin(f"W{n}", source=f"S{n}", target=f"Q{n}")])
+        assert not [result for result in results if isinstance(result, Exception)]
+        drain_due()
+
+    assert SagaInstance.objects.exclude(status="COMPLETED").count() == 0
+    assert in_line() == []
+
+
+def test_a_guarded_writer_is_told_who_holds_and_a_saga_waits_for_a_guarded_writer(world: World):
+    begin("T1")
+
+    with pytest.raises(LockTaken, match=r"held by test\.transfer"), transaction.atomic(), guard("account", "A"):
+        pass
+    with transaction.atomic(), guard("account", "Z"):
+        assert SemanticLock.objects.get(resource_id="Z").saga is None
+
+    assert held() == {"A": "T1", "B": "T1"}
