@@ -12,7 +12,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
-from sagas import services
+from sagas import operations, services
 from sagas.definition import Context, Lock, Parallel, Pivot, RemoteStep, Retry, Saga, Step, minutes, remote, seconds
 from sagas.driver import Driver
 from sagas.models import SagaInstance
@@ -163,6 +163,29 @@ def answers(saga: SagaInstance, **changes: Any) -> dict[str, Any]:
         "happened": "no",
         **changes,
     }
+
+
+def saga_for(operation: str) -> SagaInstance:
+    """A saga for which the operation is open."""
+    saga = trip("lost" if operation == "resolve" else "down")
+    if operation == "resume":
+        root = User.objects.create_superuser("root")
+        operations.pause(saga.pk, operations.Request(uuid4(), root, "a look first", saga.version))
+        saga.refresh_from_db()
+    return saga
+
+
+def everything_about(saga: SagaInstance) -> Any:
+    saga.refresh_from_db()
+    return (
+        saga.version,
+        saga.status,
+        saga.wake_at,
+        saga.events.count(),
+        saga.attempts.count(),
+        saga.operations.count(),
+        [(step.action, step.compensation, step.due_at) for step in saga.steps.all()],
+    )
 
 
 def text_of(response: Any) -> str:

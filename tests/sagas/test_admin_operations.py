@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.urls import reverse
 
-from sagas import operations
 from sagas.driver import drain_due
 from sagas.models import Operation, SagaInstance
 from tests.racing import race
@@ -21,7 +20,9 @@ from tests.sagas.operators import (
     bank_is_itself_again,
     client_of,
     drain,
+    everything_about,
     operator,
+    saga_for,
     staff,
     text_of,
     trip,
@@ -31,130 +32,9 @@ from tests.sagas.operators import (
 
 __all__ = ["bank_is_itself_again", "operator", "viewer"]
 
-PERMISSIONS = {
-    "retry": "retry_saga",
-    "compensate": "compensate_saga",
-    "resolve": "resolve_saga",
-    "pause": "pause_saga",
-    "resume": "pause_saga",
-}
-
-
-def saga_for(operation: str) -> SagaInstance:
-    """A saga for which the operation is open."""
-    saga = trip("lost" if operation == "resolve" else "down")
-    if operation == "resume":
-        root = User.objects.create_superuser("root")
-        operations.pause(saga.pk, operations.Request(uuid4(), root, "a look first", saga.version))
-        saga.refresh_from_db()
-    return saga
-
-
-def everything_about(saga: SagaInstance) -> Any:
-    saga.refresh_from_db()
-    return (
-        saga.version,
-        saga.status,
-        saga.wake_at,
-        saga.events.count(),
-        saga.attempts.count(),
-        saga.operations.count(),
-        [(step.action, step.compensation, step.due_at) for step in saga.steps.all()],
-    )
-
 
 def messages_of(response: Any) -> list[str]:
     return [str(message) for message in response.context["messages"]]
-
-
-# --- who may ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_anonymous_visitor_is_sent_to_the_login(db: None, operation: str) -> None:
-    saga = saga_for(operation)
-    before = everything_about(saga)
-
-    for response in (
-        client_of(None).get(url(operation, saga)),
-        client_of(None).post(url(operation, saga), answers(saga)),
-    ):
-        assert response.status_code == 302
-        assert response.headers["Location"].startswith("/admin/login/")
-
-    assert everything_about(saga) == before
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize(
-    "kind", ["customer", "staff without any", "viewer", "all but this one", "this one without view"]
-)
-def test_without_the_permission_an_operation_is_refused(db: None, operation: str, kind: str) -> None:
-    saga = saga_for(operation)
-    everything = {"view_sagainstance", *PERMISSIONS.values()}
-    granted = {
-        "customer": everything,
-        "staff without any": set(),
-        "viewer": {"view_sagainstance"},
-        "all but this one": everything - {PERMISSIONS[operation]},
-        "this one without view": {PERMISSIONS[operation]},
-    }[kind]
-    user = staff("somebody", *granted)
-    if kind == "customer":
-        user.is_staff = False
-        user.save()
-    client, before = client_of(user), everything_about(saga)
-
-    shown = client.get(url(operation, saga))
-    posted = client.post(url(operation, saga), answers(saga))
-
-    refused = 302 if kind == "customer" else 403
-    assert (shown.status_code, posted.status_code) == (refused, refused)
-    assert everything_about(saga) == before
-
-
-def test_a_viewer_sees_why_nothing_is_open(viewer: User) -> None:
-    text = text_of(client_of(viewer).get(url("change", trip("down"))))
-
-    for operation in OPERATIONS:
-        assert f"You may not {operation} sagas." in text
-        assert f'id="offer-{operation}"' not in text
-
-
-def test_an_operator_sees_what_is_open_and_why_the_rest_is_not(operator: User) -> None:
-    text = text_of(client_of(operator).get(url("change", trip("down"))))
-
-    assert [name for name in OPERATIONS if f'id="offer-{name}"' in text] == ["retry", "compensate", "pause"]
-    assert "No outcome of this saga is unknown." in text
-    assert "The saga is not paused." in text
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_looking_changes_nothing(operator: User, operation: str) -> None:
-    saga = saga_for(operation)
-    client, before = client_of(operator), everything_about(saga)
-
-    assert client.get(url("change", saga)).status_code == 200
-    assert client.get(url(operation, saga), answers(saga)).status_code == 200
-
-    assert everything_about(saga) == before
-
-
-def test_the_operator_reads_what_turning_back_would_undo(operator: User) -> None:
-    saga = trip("no paper")
-    response = client_of(operator).get(url("compensate", saga))
-
-    assert response.context["would_undo"] == [("pay_back", "pay"), ("release_seat", "reserve_seat")]
-
-
-def test_a_forged_post_is_refused(operator: User) -> None:
-    saga = trip("down")
-    client = client_of(operator)
-    client.handler.enforce_csrf_checks = True
-    before = everything_about(saga)
-
-    assert client.post(url("retry", saga), answers(saga)).status_code == 403
-    assert everything_about(saga) == before
 
 
 # --- what comes of it --------------------------------------------------------------------------------
