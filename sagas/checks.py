@@ -14,6 +14,8 @@ from sagas.attempts import LEASE_MARGIN
 from sagas.codec import receipt_type
 from sagas.definition import registry
 from sagas.jobs import QUEUE
+from sagas.models import PeriodicJob
+from sagas.periodic import registry as periodic_jobs
 from sagas.states import Side
 
 _TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
@@ -71,4 +73,25 @@ def definitions_are_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
             except TypeError as error:
                 hint = "Use dataclasses of str, int, bool, Decimal, datetime, UUID, lists and dicts of them."
                 found.append(Error(f"{plan.name}: {what} cannot be stored: {error}", hint=hint, id="sagas.E005"))
+    return found
+
+
+@register()
+def periodic_jobs_are_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Each periodic job has a row of its own, and comes round."""
+    found: list[CheckMessage] = []
+    names = [job.name for job in periodic_jobs]
+    longest = PeriodicJob._meta.get_field("name").max_length or 0
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        hint = "Register a function once, and give each function a name of its own in its module."
+        found.append(Error(f"Two periodic jobs are called {name}; only one would run.", hint=hint, id="sagas.E007"))
+    for job in periodic_jobs:
+        if job.every <= timedelta(0) or job.limit <= timedelta(0):
+            hint = "Use periodic(every=seconds(60), limit=minutes(2)) or the like."
+            found.append(
+                Error(f"The periodic job {job.name} needs a positive period and limit.", hint=hint, id="sagas.E008")
+            )
+        if len(job.name) > longest:
+            hint = "Give its function or its module a shorter name."
+            found.append(Error(f"{job.name} is longer than {longest} characters.", hint=hint, id="sagas.E009"))
     return found

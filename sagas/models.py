@@ -82,6 +82,8 @@ class SagaInstance(models.Model):
                 condition=~Q(attention="") | Q(status=SagaStatus.SUSPENDED),
             ),
             models.Index("id", name="saga_live", condition=Q(status__in=sorted(LIVE))),
+            # What ended lately: the auditor, the purge.
+            models.Index("ended_at", name="saga_ended", condition=Q(ended_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -272,3 +274,27 @@ class Operation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} by {self.actor}"
+
+
+# --- periodic work ------------------------------------------------------------------------------
+
+
+class PeriodicJob(models.Model):
+    """The last run of a periodic job. The row decides who runs it next; `periodic` is its only writer.
+
+    While it runs, and when it died, ``last_ended_at`` is null. ``last_result`` is that of the last run
+    that ended well; ``last_error`` is empty then.
+    """
+
+    name = models.CharField(max_length=200, primary_key=True)
+    last_started_at = models.DateTimeField()
+    last_ended_at = models.DateTimeField(null=True)
+    last_result = models.JSONField(null=True)
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = "periodic job"
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name

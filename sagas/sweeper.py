@@ -2,18 +2,22 @@
 
 import logging
 import signal
-from threading import Event
+from threading import Event, Thread
+from time import monotonic
 
 from django.db import close_old_connections
 
 from sagas.driver import drain_due
 from sagas.engine import WEATHER
 from sagas.jobs import hint
+from sagas.periodic import run_due
 from sagas.selectors import is_anything_due
 
 logger = logging.getLogger(__name__)
 
 PERIOD = 0.5
+# How long the end waits for periodic jobs under way; one that is cut off runs again after its limit.
+PATIENCE_S = 3.0
 
 
 def sweep() -> bool:
@@ -30,9 +34,14 @@ def run() -> None:
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    at_work: list[Thread] = []
     while not stopping.wait(PERIOD):
         try:
             sweep()
+            at_work = [job for job in at_work if job.is_alive()] + run_due()
         except WEATHER as error:
             logger.warning("the database is away, trying again: %s", error)
             close_old_connections()
+    until = monotonic() + PATIENCE_S
+    for job in at_work:
+        job.join(max(until - monotonic(), 0))
