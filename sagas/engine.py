@@ -62,7 +62,7 @@ def work(saga_id: UUID | None = None) -> Moved | Call | None:
     saga = None
     try:
         with transaction.atomic(durable=True):
-            saga = store.claim() if saga_id is None else store.lock(saga_id, wait=False)
+            saga = store.claim() if saga_id is None else store.take_up(saga_id, wait=False)
             if saga is None or saga.state.terminal:
                 return None
             if saga_id is None and _late(saga):
@@ -122,7 +122,7 @@ def _rolled_back(error: Exception) -> Outcome:
 def _record_raised(raised: _StepRaised) -> Moved | None:
     """The commit for what a rolled-back step leaves behind: the attempt, and where it leads."""
     with transaction.atomic(durable=True):
-        saga = store.lock(raised.saga.id)
+        saga = store.take_up(raised.saga.id)
         if saga is None or saga.version != raised.saga.version:
             return None
         return _finish(saga, raised.task, raised.outcome)
@@ -174,7 +174,7 @@ def record(call: Call, outcome: Outcome) -> Moved | None:
 
 
 def _record(call: Call, outcome: Outcome, *, hooks: bool) -> Moved | None:
-    saga = store.lock(call.saga_id)
+    saga = store.take_up(call.saga_id)
     position, side = call.task.position, call.task.side
     if saga is None or saga.plan is None or saga.state.steps[position].token != call.token:
         logger.warning("a late outcome of %s missed saga %s: %s", call.step.name, call.saga_id, outcome.kind)

@@ -26,6 +26,10 @@ class OperationRefused(Exception):
     """The saga's state does not allow the operation; the message says why."""
 
 
+class ActionIdReused(OperationRefused):
+    """The id of an operation came before with another operation, saga or person; every page makes a new one."""
+
+
 class UnknownSignal(Exception):
     """No step of the definition waits for a signal of that name."""
 

@@ -18,7 +18,7 @@ from django.db import transaction
 
 from sagas import interventions, machine, store
 from sagas.codec import from_json, receipt_type, to_json
-from sagas.exceptions import OperationRefused, StaleVersion, UnknownSaga
+from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion, UnknownSaga
 from sagas.jobs import hint
 from sagas.models import Operation, SagaInstance, StepAttempt
 from sagas.plan import PlannedStep
@@ -114,8 +114,8 @@ def _operate(
             raise UnknownSaga(str(saga_id))
         done = Operation.objects.filter(pk=request.id).first()
         if done is not None:
-            if (done.saga_id, done.name) != (saga_id, name):
-                raise OperationRefused("This action id was used for something else; load the page again.")
+            if (done.saga_id, done.name, done.actor_id) != (saga_id, name, request.actor.pk):
+                raise ActionIdReused("This action id was used for something else; load the page again.")
             return done
         if saga.version != request.version:
             raise StaleVersion(saga.version)

@@ -71,14 +71,18 @@ _SAGA_COLUMNS = """
     waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until
 """
 
+# Until the end of the transaction its writes are those of this saga: see `sagas_refuse_unless_holder`.
+_AS_HOLDER = f"{_SAGA_COLUMNS}, set_config('sagas.holder', id::text, true)"
+
 # statement_timestamp() is stable, so that the partial index on wake_at serves it.
 _CLAIM = f"""
-    SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance
+    SELECT {_AS_HOLDER} FROM sagas_sagainstance
     WHERE wake_at <= statement_timestamp() ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - made of constants
+_TAKE_UP = f"SELECT {_AS_HOLDER} FROM sagas_sagainstance WHERE id = %s FOR UPDATE"  # noqa: S608
+_TAKE_UP_IF_FREE = f"{_TAKE_UP} SKIP LOCKED"
 _READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
 _LOCK = f"{_READ} FOR UPDATE"
-_LOCK_IF_FREE = f"{_LOCK} SKIP LOCKED"
 _LOCK_NAMED = f"""
     SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE definition = %s AND business_key = %s FOR UPDATE
 """  # noqa: S608
@@ -140,13 +144,21 @@ _WRITE = """
 
 
 def claim() -> LoadedSaga | None:
-    """Lock the saga that has been due the longest and that nobody else is at; None when there is none."""
+    """Take up the saga that has been due the longest and that nobody else is at; None when there is none."""
     return _load(_CLAIM, [])
 
 
-def lock(saga_id: UUID, *, wait: bool = True) -> LoadedSaga | None:
-    """Lock one saga; None when there is none, or when somebody else is at it and ``wait`` is False."""
-    return _load(_LOCK if wait else _LOCK_IF_FREE, [saga_id])
+def take_up(saga_id: UUID, *, wait: bool = True) -> LoadedSaga | None:
+    """Lock one saga to act for it: what this transaction writes from now on, it writes as the holder of its locks.
+
+    None when there is no such saga, or when somebody else is at it and ``wait`` is False.
+    """
+    return _load(_TAKE_UP if wait else _TAKE_UP_IF_FREE, [saga_id])
+
+
+def lock(saga_id: UUID) -> LoadedSaga | None:
+    """Lock one saga to change its course; None when there is none."""
+    return _load(_LOCK, [saga_id])
 
 
 def lock_named(definition: str, key: str) -> LoadedSaga | None:

@@ -22,7 +22,7 @@ from sagas.admin.offers import Offer
 from sagas.admin.page import SagaPage, event_rows, page_of
 from sagas.admin.plan_table import would_undo
 from sagas.admin.selectors import events_since, saga_for_page
-from sagas.exceptions import OperationRefused, StaleVersion, UnknownSaga
+from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion, UnknownSaga
 from sagas.models import Operation
 
 # How long a page waits for what comes of an operation before it says what it knows.
@@ -55,13 +55,13 @@ def _act(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> Ht
         raise Http404 from error
     except StaleVersion:
         return _ask_again(request, site, page, name, step, STALE)
+    except ActionIdReused:
+        return _ask_again(request, site, page, name, step, TAKEN)
     except OperationRefused as error:
         return _ask_again(request, site, page, name, step, str(error))
     except OperationalError:
         # lock_timeout: the row is held for the length of one local step.
         return _ask_again(request, site, page, name, step, BUSY)
-    if (operation.saga_id, operation.name) != (page.saga.pk, name):
-        return _ask_again(request, site, page, name, step, TAKEN)
     _tell(request, operation)
     return redirect("admin:sagas_sagainstance_change", page.saga.pk)
 

@@ -93,19 +93,16 @@ class _Operate(APIView):
         return Response(answer)
 
     def _operate(self, saga_id: UUID, action: operations.Request, said: dict[str, Any]) -> Operation:
-        operation = type(self).operation
         try:
-            done = operation(saga_id, action, **said)
+            return type(self).operation(saga_id, action, **said)
         except engine.UnknownSaga as error:
             raise Http404 from error
         except engine.StaleVersion as error:
             raise StaleVersion(str(error), saga_summary(saga_id)) from error
+        except engine.ActionIdReused as error:
+            raise ActionIdReused from error
         except engine.OperationRefused as error:
             raise OperationRefused(str(error), saga_summary(saga_id)) from error
-        # An id that came before is answered with what was done then: it has to be this, by this person.
-        if (done.saga_id, done.name, done.actor_id) != (saga_id, operation.__name__, action.actor.pk):
-            raise ActionIdReused
-        return done
 
 
 def _operation(

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from shop.models import Category, Order, Product
 from shop.services import cancel_order
 from tests.api.conftest import add_product, order_body, place
+from tests.holding import act_for_holder_of
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def test_somebody_elses_order_is_answered_like_one_that_does_not_exist(
 
 
 def test_a_cancelled_order_says_why(api: APIClient, adas: dict[str, Any], ada: User) -> None:
+    act_for_holder_of(adas["number"])
     cancel_order(adas["number"], "Your bank declined the card.")
     api.force_authenticate(ada)
 

@@ -13,6 +13,7 @@ from sandbox.webhooks import easypost_headers, stripe_headers
 from shipping import services as shipping
 from shop.models import Order, Product
 from tests.api.conftest import place
+from tests.holding import act_for_holder_of
 
 SECRET = "whsec_now"
 
@@ -67,6 +68,7 @@ def test_a_parcel_on_its_way_makes_the_order_shipped_and_then_delivered(api: API
 def test_parcel_news_waits_outside_while_a_saga_holds_the_order(api: APIClient, order: Order):
     shipping.open_shipment(order.number, shipping.Address("Ada", "1 St", "Dublin", "D02", "IE"), 600)
     shipping.record_booked(order.number, shipping.Booking("shp_1", "TRACK1", "SandboxPost"))
+    act_for_holder_of(order.number)
     Order.objects.filter(pk=order.pk).update(status="confirmed")
 
     answer = tell_of_parcel(api, "in_transit")

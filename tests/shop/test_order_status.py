@@ -14,6 +14,7 @@ from sagas.states import ActionStatus, SagaStatus
 from shop.models import Order, Product
 from shop.progress import Progress, progress_of
 from shop.services import cancel_order
+from tests.holding import act_for_holder_of
 from tests.sandbox.processes import SandboxProcess
 from tests.shop.shopping import ADDRESS, place, put_in_cart, submit_checkout
 
@@ -163,6 +164,7 @@ def test_a_cancelled_order_says_of_the_money_only_what_the_payment_knows(
     from payments.selectors import PaymentView
 
     order = place(("MUG", 1))
+    act_for_holder_of(order.number)
     order = cancel_order(order.number, "You asked us to cancel it.")
     view = PaymentView(order.number, status, 1999, "EUR", captured, refunded, "", "")
     monkeypatch.setattr("payments.selectors.payment_of", lambda reference: view if status else None)
@@ -179,6 +181,7 @@ def test_polling_brings_only_news_and_ends_with_the_order(as_ada: Client, ada: U
 
     unchanged = as_ada.get(address, {"seen": digest})
     first = as_ada.get(address, {"seen": "something older"})
+    act_for_holder_of(order.number)
     cancel_order(order.number, "Your bank declined the card.")
     last = as_ada.get(address, {"seen": digest})
 
@@ -191,6 +194,7 @@ def test_polling_brings_only_news_and_ends_with_the_order(as_ada: Client, ada: U
 def test_without_javascript_the_page_loads_itself_again_until_the_end(as_ada: Client, ada: User, mug: Product) -> None:
     order = place(("MUG", 1), user=ada)
     assert b'<meta http-equiv="refresh"' in as_ada.get(f"/orders/{order.number}/").content
+    act_for_holder_of(order.number)
 
     cancel_order(order.number, "Because.")
 

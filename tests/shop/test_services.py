@@ -20,6 +20,7 @@ from shop.exceptions import (
     UnknownProduct,
 )
 from shop.models import Cart, Order, Product
+from tests.holding import act_for_holder_of
 from tests.racing import race
 from tests.shop.shopping import ADDRESS, add_product, nothing_was_ordered, place
 
@@ -151,6 +152,7 @@ def test_of_two_clicks_at_the_same_moment_the_second_is_told_the_first_order(mug
 
 def test_an_order_is_confirmed_once(mug: Product) -> None:
     number = place(("MUG", 1)).number
+    act_for_holder_of(number)
 
     first = services.confirm_order(number)
     second = services.confirm_order(number)
@@ -162,6 +164,7 @@ def test_an_order_is_confirmed_once(mug: Product) -> None:
 
 def test_the_first_reason_of_a_cancelled_order_stays(mug: Product) -> None:
     number = place(("MUG", 1)).number
+    act_for_holder_of(number)
 
     services.cancel_order(number, "Your bank declined the card.")
     order = services.cancel_order(number, "Another reason.")
@@ -181,6 +184,7 @@ def test_the_first_reason_of_a_cancelled_order_stays(mug: Product) -> None:
 )
 def test_an_order_does_not_jump(mug: Product, before: str, move: Callable[[str], Order]) -> None:
     number = place(("MUG", 1)).number
+    act_for_holder_of(number)
     if before == "cancelled":
         services.cancel_order(number, "Because.")
     Order.objects.filter(number=number).exclude(status=before).update(status=before)
