@@ -5,4 +5,4 @@ class SagasConfig(AppConfig):
     name = "sagas"
 
     def ready(self) -> None:
-        from sagas import checks  # noqa: F401 - registers them
+        from sagas import checks, invariants  # noqa: F401 - registers what is checked at the start, and every minute

@@ -20,6 +20,8 @@ from sagas.steps import minutes
 
 logger = logging.getLogger(__name__)
 
+LIMIT = minutes(2)
+
 F = TypeVar("F", bound=Callable[[], object])
 
 
@@ -36,7 +38,7 @@ class Job:
 registry: list[Job] = []
 
 
-def periodic(*, every: timedelta, limit: timedelta = minutes(2)) -> Callable[[F], F]:
+def periodic(*, every: timedelta, limit: timedelta = LIMIT) -> Callable[[F], F]:
     """Run the decorated function once in each period, in one of the sweepers; it is named by its module path.
 
     Register it in `AppConfig.ready`. What it returns is stored as JSON and shown to operators. What it
@@ -54,8 +56,9 @@ def periodic(*, every: timedelta, limit: timedelta = minutes(2)) -> Callable[[F]
 
 
 _IS_DUE = """
-    job.last_started_at <= statement_timestamp() - {every}
-    AND (job.last_ended_at IS NOT NULL OR job.last_started_at <= statement_timestamp() - {limit})
+    job.last_started_at <= statement_timestamp() - make_interval(secs => {every})
+    AND (job.last_ended_at IS NOT NULL
+         OR job.last_started_at <= statement_timestamp() - make_interval(secs => {limit}))
 """
 
 # A look first: an insert that meets its conflict writes to the row even if it then changes nothing.
@@ -63,7 +66,7 @@ _DUE = f"""
     SELECT r.name FROM jsonb_to_recordset(%s::jsonb) AS r(name text, every float, time_limit float)
     LEFT JOIN sagas_periodicjob job ON job.name = r.name
     WHERE job.name IS NULL OR
-        ({_IS_DUE.format(every="make_interval(secs => r.every)", limit="make_interval(secs => r.time_limit)")})
+        ({_IS_DUE.format(every="r.every", limit="r.time_limit")})
 """  # noqa: S608 - made of constants
 
 # Of several sweepers one inserts or moves the row; the others wait for it and find the job no longer due.
@@ -73,7 +76,7 @@ _CLAIM = f"""
     ON CONFLICT (name) DO UPDATE SET last_started_at = clock_timestamp(), last_ended_at = NULL,
         last_error = CASE WHEN job.last_ended_at IS NULL THEN 'the run before did not come back'
                           ELSE job.last_error END
-    WHERE {_IS_DUE.format(every="%(every)s", limit="%(limit)s")}
+    WHERE {_IS_DUE.format(every="%(every)s", limit="%(time_limit)s")}
     RETURNING last_started_at
 """  # noqa: S608
 
@@ -88,19 +91,15 @@ _END = """
 def run_due() -> list[threading.Thread]:
     """Start every job that is due and that no sweeper runs. Returns the threads, at once."""
     jobs = {job.name: job for job in registry}
-    wanted = [
-        {"name": job.name, "every": job.every.total_seconds(), "time_limit": job.limit.total_seconds()}
-        for job in jobs.values()
-    ]
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, [json.dumps(wanted)])
+        cursor.execute(_DUE, [json.dumps([_parameters(job) for job in jobs.values()])])
         due = [name for (name,) in cursor.fetchall()]
     return [thread for thread in (_start(jobs[name]) for name in due) if thread is not None]
 
 
 def _start(job: Job) -> threading.Thread | None:
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"name": job.name, "every": job.every, "limit": job.limit})
+        cursor.execute(_CLAIM, _parameters(job))
         claimed = cursor.fetchone()
     if claimed is None:
         return None
@@ -108,6 +107,10 @@ def _start(job: Job) -> threading.Thread | None:
     thread = threading.Thread(target=_run, args=[job, claimed[0]], name=job.name, daemon=True)
     thread.start()
     return thread
+
+
+def _parameters(job: Job) -> dict[str, Any]:
+    return {"name": job.name, "every": job.every.total_seconds(), "time_limit": job.limit.total_seconds()}
 
 
 def _run(job: Job, started_at: datetime) -> None:

@@ -5,4 +5,5 @@ class ShopConfig(AppConfig):
     name = "shop"
 
     def ready(self) -> None:
-        from shop import carts, checkout  # noqa: F401 - connects the cart to the login, registers the plan
+        # Connects the cart to the login, registers the plan, what is audited and what is done periodically.
+        from shop import audit, carts, checkout, periodic  # noqa: F401

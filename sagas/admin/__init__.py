@@ -2,6 +2,7 @@
 
 from sagas.admin.audit_admin import OperationAdmin
 from sagas.admin.lock_admin import LockAdmin
+from sagas.admin.periodic_admin import PeriodicJobAdmin
 from sagas.admin.saga_admin import SagaAdmin
 
-__all__ = ["LockAdmin", "OperationAdmin", "SagaAdmin"]
+__all__ = ["LockAdmin", "OperationAdmin", "PeriodicJobAdmin", "SagaAdmin"]

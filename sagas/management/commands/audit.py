@@ -1,0 +1,43 @@
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from sagas.audit import MOST, Report, Violation, audit, scope_of_next
+
+
+class Command(BaseCommand):
+    help = "Check what always has to hold, in one snapshot; exit with an error when something does not."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print the report as JSON")
+        parser.add_argument(
+            "--lately", action="store_true", help="leave out what ended before the last audit, as the sweeper does"
+        )
+
+    def handle(self, *args: Any, lately: bool, **options: Any) -> None:
+        report = audit(scope_of_next() if lately else None)
+        if options["json"]:
+            self.stdout.write(json.dumps(report.to_json(), indent=2))
+        else:
+            self._write(report)
+        if report.violations:
+            raise CommandError(f"{len(report.violations)} violations (at most {MOST} of a rule are listed).")
+
+    def _write(self, report: Report) -> None:
+        what = f"since {report.since:%Y-%m-%d %H:%M:%S} UTC" if report.since else "everything"
+        self.stdout.write(f"Audited {what}, as it was at {report.at:%Y-%m-%d %H:%M:%S} UTC, in {report.seconds:.2f} s.")
+        for violation in report.violations:
+            self.stdout.write(_line(violation))
+        if report.orphans:
+            self.stdout.write(f"{len(report.orphans)} orphans; nothing is wrong, but somebody should know:")
+        for orphan in report.orphans:
+            self.stdout.write(_line(orphan))
+        if not report.violations:
+            self.stdout.write("Nothing is wrong.")
+
+
+def _line(violation: Violation) -> str:
+    link = violation.link and f"\n    {getattr(settings, 'PUBLIC_URL', '').rstrip('/')}{violation.link}"
+    return f"  {violation}{f' Saga {violation.saga}.' if violation.saga else ''}{link}"
