@@ -32,7 +32,8 @@ WORDINGS = {
         "Turn back", "Starts no further step and undoes what was done, in reverse order.", weight="serious"
     ),
     "pause": Wording(
-        "Pause", "Starts nothing new until somebody resumes it. What is under way is still recorded; locks stay held.",
+        "Pause",
+        "Starts nothing new until somebody resumes it. What is under way is still recorded; locks stay held.",
         weight="light",
     ),
     "resume": Wording("Resume", "Goes on where it was paused."),

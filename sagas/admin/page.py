@@ -15,6 +15,7 @@ from sagas.admin.words import badge, moment, pretty_json, span
 from sagas.models import Operation, SagaEvent, SagaInstance, SemanticLock, StepAttempt
 from sagas.redaction import redact
 from sagas.selectors import waiting_words
+from sagas.states import SagaStatus
 
 MAX_ATTEMPTS = 100
 MAX_EVENTS = 200
@@ -56,13 +57,14 @@ class OperationRow:
 
 @dataclass(frozen=True, slots=True)
 class SagaPage:
-    """Everything the page shows. ``live``: it moves by itself, so the page asks again."""
+    """Everything the page shows. ``live``: it moves by itself, so the page asks again, every ``seconds``."""
 
     saga: SagaInstance
     status: SafeString
     why: str
     subject_url: str
     live: bool
+    seconds: int
     started: SafeString | str
     ended: SafeString | str
     took: str
@@ -83,8 +85,8 @@ class SagaPage:
 
 
 def rests(saga: SagaInstance) -> bool:
-    """Whether a saga stays where it is until somebody acts."""
-    return saga.wake_at is None
+    """Whether a saga stays where it is until a person acts: a signal or a freed lock may move any other."""
+    return saga.ended_at is not None or saga.status == SagaStatus.SUSPENDED
 
 
 def page_of(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser) -> SagaPage:
@@ -98,6 +100,7 @@ def page_of(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser) -> SagaP
         why=redact(waiting_words(saga)),
         subject_url=subject_url(saga),
         live=not rests(saga),
+        seconds=2 if saga.wake_at else 10,
         started=moment(saga.created_at),
         ended=moment(saga.ended_at),
         took=span(saga.ended_at - saga.created_at) if saga.ended_at else "",

@@ -24,7 +24,7 @@ from sagas.admin.operating import operate
 from sagas.admin.page import SagaPage, page_of
 from sagas.admin.paging import BoundedPaginator
 from sagas.admin.readonly import ReadOnlyAdmin
-from sagas.admin.selectors import saga_for_page
+from sagas.admin.selectors import is_at_version, saga_for_page
 from sagas.admin.words import badge, span
 from sagas.models import SagaInstance
 from sagas.redaction import redact
@@ -126,9 +126,9 @@ class SagaAdmin(ReadOnlyAdmin):
 
         204 leaves it as it is when nothing is new since ``seen``; 286 ends the asking.
         """
-        page = self._page(request, saga_id)
-        if page.live and request.GET.get("seen") == str(page.saga.version):
+        if self.has_view_permission(request) and is_at_version(saga_id, request.GET.get("seen", "")):
             return HttpResponse(status=204)
+        page = self._page(request, saga_id)
         status = 200 if page.live else HTMX_STOP_POLLING
         return TemplateResponse(request, "admin/sagas/parts/saga.html", {"page": page, "announce": True}, status=status)
 

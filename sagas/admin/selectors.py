@@ -4,6 +4,7 @@ from uuid import UUID
 
 from sagas.models import SagaEvent, SagaInstance
 from sagas.selectors import with_steps
+from sagas.states import SagaStatus
 
 
 def sagas_of_key(key: str) -> list[SagaInstance]:
@@ -19,3 +20,11 @@ def saga_for_page(saga_id: UUID) -> SagaInstance | None:
 def events_since(saga_id: UUID, event_id: int) -> list[SagaEvent]:
     """What changed after an event, oldest first; at most 50."""
     return list(SagaEvent.objects.filter(saga_id=saga_id, id__gt=event_id).order_by("id")[:50])
+
+
+def is_at_version(saga_id: UUID, version: str) -> bool:
+    """Whether a live saga is still at the version that a page shows. One look at its primary key."""
+    if not version.isdecimal() or len(version) > 9:
+        return False
+    live = SagaInstance.objects.filter(pk=saga_id, version=version, ended_at=None)
+    return live.exclude(status=SagaStatus.SUSPENDED).exists()
