@@ -81,9 +81,9 @@ def bank_answers() -> Iterator[None]:
     except payment_exceptions.AlreadyVoided as error:
         raise Refused("already_voided", str(error)) from error
     except payment_exceptions.GatewayUnavailable as error:
-        raise Transient(f"the bank cannot be reached: {error.message}", error.retry_after) from error
+        raise Transient(error.message, error.retry_after) from error
     except payment_exceptions.OutcomeUnknown as error:
-        raise Unknown(f"the bank's answer is not known: {error.message}") from error
+        raise Unknown(error.message) from error
 
 
 def open_payment(ctx: Ctx) -> payments.AuthorizationRequest:
@@ -174,9 +174,9 @@ def carrier_answers() -> Iterator[None]:
         # On its way already: a compensation that is refused waits for a person.
         raise Refused("cancel_refused", str(error)) from error
     except shipping_exceptions.CarrierUnavailable as error:
-        raise Transient(f"the carrier cannot be reached: {error.message}", error.retry_after) from error
+        raise Transient(error.message, error.retry_after) from error
     except shipping_exceptions.OutcomeUnknown as error:
-        raise Unknown(f"the carrier's answer is not known: {error.message}") from error
+        raise Unknown(error.message) from error
 
 
 def open_shipment(ctx: Ctx) -> shipping.BookingRequest:
