@@ -1,0 +1,206 @@
+"""Starting sagas: one, or a batch in as few statements; and what happens when a lock is taken."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import uuid_utils.compat as uuid_utils
+from django.db import connection, transaction
+
+from sagas import locks, machine, store
+from sagas.codec import from_json, to_json
+from sagas.definition import Saga
+from sagas.exceptions import LockTaken
+from sagas.jobs import hint
+from sagas.locks import OnConflict
+from sagas.machine import NotAllowed, advance
+from sagas.models import SagaInstance
+from sagas.plan import Plan
+from sagas.signals import hold_back_starts
+from sagas.store import LoadedSaga
+
+D = TypeVar("D")
+
+# How long a saga waits in line for a lock before it turns back.
+PATIENCE = timedelta(minutes=10)
+
+_START = """
+    WITH saga AS (
+        INSERT INTO sagas_sagainstance (id, definition, definition_version, business_key, data, status, backward,
+            pivot_passed, generation, version, wake_at, suspend_reason, attention, stalls, deadline_at, caused_by_id,
+            created_at, updated_at, blocked_on, blocked_until)
+        SELECT s.id, %(definition)s, %(version)s, s.key, s.data, 'PENDING', false, false, 0, 1, clock_timestamp(),
+            '', '', 0, clock_timestamp() + %(deadline)s, %(caused_by)s, clock_timestamp(), clock_timestamp(), '',
+            clock_timestamp() + %(patience)s
+        FROM jsonb_to_recordset(%(sagas)s::jsonb) AS s(id uuid, key text, data jsonb)
+        ORDER BY s.key
+        ON CONFLICT (definition, business_key) DO NOTHING
+        RETURNING id
+    )
+    INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
+    SELECT id, '', 'saga', '', 'PENDING', %(actor)s, '', 0, clock_timestamp() FROM saga
+    RETURNING saga_id
+"""
+
+# Of a batch: each resource goes to the first that asks, unless a saga has it. Sorted, as all who take locks.
+_TAKE_MANY = """
+    INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
+    SELECT r.type, r.key, r.saga, 0, clock_timestamp()
+    FROM jsonb_to_recordset(%s::jsonb) AS r(type text, key text, saga uuid, nth int) ORDER BY r.type, r.key, r.nth
+    ON CONFLICT (resource_type, resource_id) DO NOTHING RETURNING saga_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What became of one saga of a batch. ``new`` is False when there was one with that key already."""
+
+    key: str
+    saga_id: UUID
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A saga of a batch that was not started: another saga holds what it needs."""
+
+    key: str
+
+
+def start(
+    plan: type[Saga[D]],
+    data: D,
+    *,
+    key: str,
+    on_conflict: OnConflict = OnConflict.REJECT,
+    patience: timedelta = PATIENCE,
+    caused_by: SagaInstance | None = None,
+    actor: str = "engine",
+) -> SagaInstance:
+    """Start ``plan`` for the thing named ``key``, once.
+
+    Call it in the transaction that creates the thing: the saga is stored with it, and its first
+    steps are hinted at when that transaction commits. A second call with the same ``key`` returns
+    the first saga, unchanged.
+
+    If another saga holds a resource this one needs, ``on_conflict`` decides; who gets in line turns
+    back after ``patience``. Raises `LockTaken` where that means to reject, and
+    `msgspec.ValidationError` if ``data`` is not what the plan says it is.
+    """
+    compiled = plan.plan
+    sagas = _insert(compiled, [(key, data)], on_conflict, patience, caused_by, actor)
+    if sagas:
+        _take_locks(compiled, data, sagas[key], on_conflict, actor)
+        transaction.on_commit(hint, robust=True)
+    return SagaInstance.objects.get(definition=compiled.name, business_key=key)
+
+
+def start_many(
+    plan: type[Saga[D]], items: Iterable[tuple[str, D]], *, actor: str = "engine"
+) -> list[Started | Rejected]:
+    """Start ``plan`` for each ``(key, data)``, in a handful of statements for all; one result each, in order.
+
+    As `start` for each, but one that needs what another saga holds is rejected by itself, and the
+    rest is started. Of two with one key the first counts. Call it inside `transaction.atomic()`.
+    """
+    compiled = plan.plan
+    wanted: dict[str, D] = {}
+    for key, data in items:
+        wanted.setdefault(key, data)
+    new = _insert(compiled, list(wanted.items()), OnConflict.REJECT, PATIENCE, None, actor)
+    rejected = _take_many(compiled, wanted, new)
+    old = SagaInstance.objects.filter(definition=compiled.name, business_key__in=set(wanted) - set(new))
+    known = dict(old.values_list("business_key", "pk")) if len(new) < len(wanted) else {}
+    if new:
+        transaction.on_commit(hint, robust=True)
+    return [
+        Rejected(key) if key in rejected else Started(key, new.get(key) or known[key], key in new) for key in wanted
+    ]
+
+
+def _insert(
+    plan: Plan,
+    items: Sequence[tuple[str, Any]],
+    on_conflict: OnConflict,
+    patience: timedelta,
+    caused_by: SagaInstance | None,
+    actor: str,
+) -> dict[str, UUID]:
+    """Store the sagas that are not there yet; returns the ids of those by key."""
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError(
+            "Start a saga inside `transaction.atomic()`, with the row that it is about: both are stored, or neither."
+        )
+    rows = []
+    for key, data in items:
+        stored = to_json(data)
+        from_json(plan.data_type, stored)
+        rows.append({"id": str(uuid_utils.uuid7()), "key": key, "data": stored})
+    if plan.awaits:
+        for key, _ in sorted(items, key=lambda item: item[0]):
+            hold_back_starts(plan.name, key)
+    parameters: dict[str, Any] = {
+        "definition": plan.name,
+        "version": plan.version,
+        "sagas": json.dumps(rows),
+        "deadline": plan.deadline,
+        "caused_by": caused_by.pk if caused_by else None,
+        "actor": actor,
+        "patience": None if on_conflict is OnConflict.REJECT else patience,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_START, parameters)
+        stored_ids = {row[0] for row in cursor.fetchall()}
+    return {row["key"]: UUID(row["id"]) for row in rows if UUID(row["id"]) in stored_ids}
+
+
+def _take_many(plan: Plan, wanted: dict[str, Any], new: dict[str, UUID]) -> set[str]:
+    """Take the locks of a batch of new sagas; those that do not get all of theirs go again. Returns their keys."""
+    if not plan.locks:
+        return set()
+    needed = [
+        {"type": kind, "key": resource, "saga": str(saga_id), "nth": nth}
+        for nth, (key, saga_id) in enumerate(new.items())
+        for kind, resource in locks.resources(plan, wanted[key])
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE_MANY, [json.dumps(needed)])
+        got = Counter(row[0] for row in cursor.fetchall())
+    rejected = {key for key, saga_id in new.items() if got[saga_id] < len(plan.locks)}
+    if rejected:
+        SagaInstance.objects.filter(pk__in=[new.pop(key) for key in rejected]).delete()
+    return rejected
+
+
+def _take_locks(plan: Plan, data: Any, saga_id: UUID, on_conflict: OnConflict, actor: str) -> None:
+    if on_conflict is OnConflict.REJECT:
+        locks.take(plan, data, saga_id)
+        return
+    # Saga rows are locked before lock rows, here as in a saga that ends.
+    if on_conflict is OnConflict.ABORT_HOLDER and (held := locks.holder_of(plan, data, saga_id)):
+        resource, holder_id, since = held
+        if (holder := store.lock(holder_id)) is not None and not holder.state.terminal:
+            _abort(holder, resource, since, actor)
+    blocked_on = locks.take_or_wait(plan, data, saga_id)
+    if blocked_on and (saga := store.lock(saga_id)) is not None and saga.plan is not None:
+        after = advance(saga.plan, replace(saga.state, blocked_on=blocked_on), saga.now)
+        store.write(saga, after, actor=actor, why=f"in line for {blocked_on}")
+
+
+def _abort(holder: LoadedSaga, resource: tuple[str, str], since: datetime, actor: str) -> None:
+    """Ask the holder of a lock to go backward; one that does so already is let be."""
+    if holder.plan is not None and not holder.state.backward:
+        try:
+            ask_back(holder, "cancelled", f"another saga needs {' '.join(resource)}", actor)
+        except NotAllowed as error:
+            raise LockTaken(*resource, holder.definition, holder.key, since) from error
+
+
+def ask_back(saga: LoadedSaga, code: str, why: str, actor: str) -> None:
+    """Turn a locked saga back and write that down. Raises `NotAllowed` past its pivot."""
+    assert saga.plan is not None
+    store.write(saga, machine.turn_back(saga.plan, saga.state, code, why, saga.now), actor=actor, why=why)
