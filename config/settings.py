@@ -139,6 +139,11 @@ RQ_QUEUES = {
 }
 RQ = {"JOB_CLASS": "rq.job.Job"}
 
+# --- Sagas ---------------------------------------------------------------------------------
+SAGAS_CALLS_IN_FLIGHT = env.int("SAGAS_CALLS_IN_FLIGHT", default=64)  # of one worker process
+SAGAS_KEEP_DAYS = env.int("SAGAS_KEEP_DAYS", default=30)  # after their end
+SAGAS_KEEP_TOUCHED_DAYS = env.int("SAGAS_KEEP_TOUCHED_DAYS", default=365)  # those a person touched
+
 # --- The outside services -----------------------------------------------------------------
 SANDBOX = env.bool("SANDBOX", default=False)  # the demonstration bank and carrier may run
 BANK_URL = env.str("BANK_URL", default="https://api.stripe.com")

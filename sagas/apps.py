@@ -5,4 +5,5 @@ class SagasConfig(AppConfig):
     name = "sagas"
 
     def ready(self) -> None:
-        from sagas import checks, invariants  # noqa: F401 - registers what is checked at the start, and every minute
+        # Registers what is checked at the start and every minute, and what is done every hour.
+        from sagas import checks, invariants, lifecycle  # noqa: F401

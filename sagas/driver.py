@@ -62,7 +62,7 @@ class Driver:
 
     def __init__(self, seconds: float) -> None:
         self._until = monotonic() + seconds
-        self._most_calls: int = getattr(settings, "SAGAS_CALLS_IN_FLIGHT", 64)
+        self._most_calls: int = settings.SAGAS_CALLS_IN_FLIGHT
         self._pool = ThreadPoolExecutor(self._most_calls, thread_name_prefix="saga-call")
         self._at_hand: deque[UUID] = deque()
         self._calls_under_way = 0

@@ -1,0 +1,113 @@
+"""The life of sagas beyond one run: would this code carry the live ones on, and when do the ended ones go."""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from sagas.periodic import periodic
+from sagas.states import LIVE, CompensationStatus, SagaStatus
+from sagas.steps import minutes
+from sagas.store import plan_for
+
+# Live sagas by what they run under and which steps have a state; few groups, however many sagas.
+_INFLIGHT = """
+    SELECT definition, definition_version, steps, count(*), min(business_key)
+    FROM (
+        SELECT s.definition, s.definition_version, s.business_key, (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(t.position, t.name, t.kind) ORDER BY t.position), '[]')
+            FROM sagas_sagastep t WHERE t.saga_id = s.id
+        )::text AS steps
+        FROM sagas_sagainstance s WHERE s.status = ANY(%s)
+    ) live
+    GROUP BY definition, definition_version, steps ORDER BY definition, definition_version, steps
+"""
+
+# What people touched, accepted or have still to look at is kept longer, and a cause as long as its effect.
+_ENDED = """
+    SELECT id, definition, business_key FROM sagas_sagainstance s
+    WHERE ended_at < statement_timestamp() - %(after)s AND (
+        ended_at < statement_timestamp() - %(touched_after)s
+        OR NOT (
+            status = %(abandoned)s OR attention <> ''
+            OR EXISTS (SELECT FROM sagas_operation o WHERE o.saga_id = s.id)
+            OR EXISTS (SELECT FROM sagas_sagastep t WHERE t.saga_id = s.id AND t.compensation = %(waived)s)
+        )
+    ) AND NOT EXISTS (SELECT FROM sagas_sagainstance c WHERE c.caused_by_id = s.id)
+    ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+
+_PURGE = f"""
+    WITH ended AS ({_ENDED}),
+    steps AS (DELETE FROM sagas_sagastep t USING ended WHERE t.saga_id = ended.id),
+    attempts AS (DELETE FROM sagas_stepattempt a USING ended WHERE a.saga_id = ended.id),
+    events AS (DELETE FROM sagas_sagaevent e USING ended WHERE e.saga_id = ended.id),
+    operations AS (DELETE FROM sagas_operation o USING ended WHERE o.saga_id = ended.id),
+    signals AS (
+        DELETE FROM sagas_signal g USING ended
+        WHERE g.definition = ended.definition AND g.business_key = ended.business_key
+    )
+    DELETE FROM sagas_sagainstance s USING ended WHERE s.id = ended.id
+"""  # noqa: S608 - made of constants
+
+
+@dataclass(frozen=True, slots=True)
+class Inflight:
+    """Live sagas that stand alike: under which definition, how many, one of their keys, and whether this code goes on."""
+
+    definition: str
+    version: int
+    count: int
+    example: str
+    steps: tuple[str, ...]
+    can_go_on: bool
+
+
+def inflight() -> list[Inflight]:
+    """Every live saga, in groups, with whether this code would finish it or undo it. Reads only."""
+    with connection.cursor() as cursor:
+        cursor.execute(_INFLIGHT, [sorted(LIVE)])
+        rows = cursor.fetchall()
+    groups = []
+    for definition, version, steps_text, count, example in rows:
+        touched = [tuple(step) for step in json.loads(steps_text)]
+        can_go_on = plan_for(definition, version, touched) is not None
+        names = tuple(name for _, name, _ in touched)
+        groups.append(Inflight(definition, version, count, example, names, can_go_on))
+    return groups
+
+
+def purge(
+    *, after: timedelta | None = None, touched_after: timedelta | None = None, batch: int = 500, most: int = 100_000
+) -> int:
+    """Delete sagas that ended ``after`` ago, with all their rows, in batches of one commit each. Returns how many.
+
+    Those that a person operated on, that were abandoned, have a waived compensation or still raise
+    attention are kept for ``touched_after``. Live ones are never touched. Times are settings by default.
+    """
+    parameters = {
+        "after": after if after is not None else timedelta(days=settings.SAGAS_KEEP_DAYS),
+        "touched_after": touched_after
+        if touched_after is not None
+        else timedelta(days=settings.SAGAS_KEEP_TOUCHED_DAYS),
+        "abandoned": SagaStatus.ABANDONED,
+        "waived": CompensationStatus.WAIVED,
+        "limit": batch,
+    }
+    purged = 0
+    while purged < most:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_PURGE, parameters)
+            count = cursor.rowcount
+        purged += count
+        if count < batch:
+            break
+    return purged
+
+
+@periodic(every=minutes(60), limit=minutes(30))
+def purge_ended() -> dict[str, int]:
+    """The hourly purge."""
+    return {"purged": purge()}

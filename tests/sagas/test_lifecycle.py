@@ -1,0 +1,161 @@
+"""Deploys and retention: which live sagas this code carries on, and which ended ones go."""
+
+from datetime import timedelta
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from sagas import definition
+from sagas.driver import drain_due
+from sagas.lifecycle import inflight, purge
+from sagas.models import Operation, SagaEvent, SagaInstance, SagaStep, Signal, StepAttempt
+from sagas.outcomes import Refused, Transient
+from sagas.services import signal
+from tests.sagas.conftest import begin_trip, run_trip
+from tests.sagas.plans import Parcel, Return, Trip, World, parcel_back
+from tests.sagas.test_signals import begin_return
+
+DAY = timedelta(days=1)
+
+
+def end_long_ago(saga: SagaInstance, days: int = 40) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sagas_sagainstance SET ended_at = ended_at - %s WHERE id = %s", [days * DAY, saga.pk])
+
+
+def waiting_trip(world: World, number: str = "T1") -> SagaInstance:
+    world.raises("book_flight", Transient("not now", timedelta(hours=1)))
+    saga = begin_trip(number)
+    drain_due()
+    saga.refresh_from_db()
+    assert saga.status == "WAITING"
+    return saga
+
+
+def test_live_sagas_are_told_in_groups_that_stand_alike(world: World):
+    waiting_trip(world, "T1")
+    waiting_trip(world, "T2")
+    begin_trip("T3")
+
+    groups = inflight()
+
+    assert [(group.count, group.steps[-1:], group.can_go_on) for group in groups] == [
+        (2, ("book_flight",), True),
+        (1, (), True),
+    ]
+
+
+def test_code_without_the_plan_stops_the_deploy_and_then_the_saga(world: World, monkeypatch: pytest.MonkeyPatch):
+    saga = waiting_trip(world)
+    out = StringIO()
+    call_command("sagas", "check_inflight", stdout=out)
+    assert out.getvalue() == "test.trip version 1, 1 at book_flight (such as T1): goes on\n"
+
+    monkeypatch.delitem(definition.registry, ("test.trip", 1))
+    with pytest.raises(CommandError, match="1 live sagas would be suspended"):
+        call_command("sagas", "check_inflight", stdout=out)
+    assert "STOPS" in out.getvalue()
+
+    SagaInstance.objects.update(wake_at=saga.created_at)
+    drain_due()
+    saga.refresh_from_db()
+    assert (saga.status, saga.suspend_reason) == ("SUSPENDED", "DEFINITION_MISMATCH")
+
+
+def test_a_new_version_carries_on_what_began_with_the_same_steps_and_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    waiting_trip(world)
+    plan = definition.registry["test.trip", 1]
+    monkeypatch.delitem(definition.registry, ("test.trip", 1))
+
+    class Longer(Trip):
+        version = 2
+        steps = Trip.steps[:-1]
+
+    assert inflight()[0].can_go_on
+
+    class Shuffled(Trip):
+        version = 3
+        steps = (Trip.steps[0], Trip.steps[2], Trip.steps[1], *Trip.steps[3:])
+
+    assert not inflight()[0].can_go_on
+    for version in (2, 3):
+        del definition.registry["test.trip", version]
+    assert plan.version == 1
+
+
+def test_what_ended_long_ago_goes_with_all_its_rows_and_the_rest_stays(world: World):
+    old = run_trip("T1")
+    young = run_trip("T2")
+    live = waiting_trip(world, "T3")
+    end_long_ago(old)
+
+    assert purge(after=30 * DAY) == 1
+
+    assert set(SagaInstance.objects.values_list("pk", flat=True)) == {young.pk, live.pk}
+    for rows in (SagaStep, StepAttempt, SagaEvent):
+        assert not rows.objects.filter(saga_id=old.pk).exists()
+        assert rows.objects.filter(saga_id=young.pk).exists()
+
+
+def test_the_signals_of_a_saga_go_with_it(world: World):
+    saga = begin_return("R1")
+    drain_due()
+    SagaInstance.objects.update(wake_at=saga.created_at, deadline_at=None)
+    SagaStep.objects.filter(name="parcel_back").update(due_at=saga.created_at)
+    drain_due()
+    signal(Return, "R1", parcel_back, Parcel(1), dedup_id="late")
+    SagaInstance.objects.update(attention="")
+    end_long_ago(saga)
+
+    assert purge(after=30 * DAY) == 1
+
+    assert not Signal.objects.exists()
+
+
+@pytest.mark.parametrize("touched", ["operation", "attention", "waived", "abandoned"])
+def test_what_a_person_touched_is_kept_longer(world: World, touched: str):
+    world.raises("pay", Refused("no", "no"))
+    saga = run_trip("T1")
+    assert saga.status == "COMPENSATED"
+    end_long_ago(saga)
+    if touched == "operation":
+        operator = User.objects.create_user("ada")
+        Operation.objects.create(
+            id=uuid4(), saga=saga, name="retry", actor=operator, reason="x", at=saga.created_at, version_after=1
+        )
+    elif touched == "waived":
+        SagaStep.objects.filter(name="reserve_seat").update(compensation="WAIVED")
+    elif touched == "abandoned":
+        SagaInstance.objects.update(status="ABANDONED")
+    else:
+        SagaInstance.objects.update(attention="look at this")
+
+    assert purge(after=30 * DAY, touched_after=365 * DAY) == 0
+    assert purge(after=30 * DAY, touched_after=35 * DAY) == 1
+
+
+def test_a_cause_is_kept_as_long_as_its_effect(world: World):
+    cause, effect = run_trip("T1"), run_trip("T2")
+    SagaInstance.objects.filter(pk=effect.pk).update(caused_by=cause)
+    end_long_ago(cause)
+
+    assert purge(after=30 * DAY) == 0
+    end_long_ago(effect)
+    assert purge(after=30 * DAY, batch=1) == 2
+
+
+def test_purging_goes_on_batch_by_batch(world: World):
+    for number in range(5):
+        end_long_ago(run_trip(f"T{number}"))
+    out = StringIO()
+
+    call_command("sagas", "purge", "--days", "30", "--batch", "2", stdout=out)
+
+    assert out.getvalue() == "5 ended sagas are gone.\n"
+    assert not SagaInstance.objects.exists()
