@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -55,7 +56,7 @@ _PURGE = f"""
 
 @dataclass(frozen=True, slots=True)
 class Inflight:
-    """Live sagas that stand alike: under which definition, how many, one of their keys, and whether this code goes on."""
+    """Live sagas that stand alike: how many, the key of one of them, and whether this code would go on with them."""
 
     definition: str
     version: int
@@ -87,11 +88,13 @@ def purge(
     Those that a person operated on, that were abandoned, have a waived compensation or still raise
     attention are kept for ``touched_after``. Live ones are never touched. Times are settings by default.
     """
-    parameters = {
-        "after": after if after is not None else timedelta(days=settings.SAGAS_KEEP_DAYS),
-        "touched_after": touched_after
-        if touched_after is not None
-        else timedelta(days=settings.SAGAS_KEEP_TOUCHED_DAYS),
+    if after is None:
+        after = timedelta(days=settings.SAGAS_KEEP_DAYS)
+    if touched_after is None:
+        touched_after = timedelta(days=settings.SAGAS_KEEP_TOUCHED_DAYS)
+    parameters: dict[str, Any] = {
+        "after": after,
+        "touched_after": touched_after,
         "abandoned": SagaStatus.ABANDONED,
         "waived": CompensationStatus.WAIVED,
         "limit": batch,
