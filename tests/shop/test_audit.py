@@ -1,0 +1,230 @@
+"""The auditor on the real shop: nothing is wrong in a healthy run, and each rule goes red when its rows are broken."""
+
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils.timezone import now
+
+from inventory.models import Reservation
+from sagas.attempts import Call
+from sagas.audit import Rule, Scope, audit, check
+from sagas.driver import drain_due
+from sagas.engine import record, work
+from sagas.models import SagaInstance
+from sagas.periodic import registry as periodic_jobs
+from shop import audit as shop_audit
+from shop.models import Order, Product
+from shop.services import follow_parcel
+from tests.sandbox.processes import SandboxProcess
+from tests.shop.shopping import place
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RULES = {name: rule for name, rule in vars(shop_audit).items() if isinstance(rule, Rule)}
+DECLINED = "pm_card_chargeDeclined"
+
+
+@pytest.fixture
+def orders(mug: Product, kettle: Product, bank: SandboxProcess, carrier: SandboxProcess) -> dict[str, Order]:
+    """One confirmed, one whose card was declined, one undone from its parcel on, one at its reservation."""
+    orders = {"confirmed": place(("MUG", 2), ("KETTLE", 1)), "declined": place(("MUG", 1), payment_method=DECLINED)}
+    drain_due(20)
+    orders["undone"] = place(("MUG", 1))
+    turn_back_with_a_parcel(orders["undone"])
+    drain_due(20)
+    orders["pending"] = place(("KETTLE", 1))
+    while not Reservation.objects.filter(reference=orders["pending"].number).exists():
+        work(saga_of(orders["pending"]).pk)
+    for order in orders.values():
+        order.refresh_from_db()
+    assert [order.status for order in orders.values()] == ["confirmed", "cancelled", "cancelled", "pending"]
+    return orders
+
+
+def saga_of(order: Order) -> SagaInstance:
+    return SagaInstance.objects.get(business_key=order.number)
+
+
+def move(saga: SagaInstance) -> None:
+    """One commit, or the two round a call; the audit finds nothing after either."""
+    done = work(saga.pk)
+    assert list(check(Scope())) == []
+    if isinstance(done, Call):
+        record(done, done.make())
+        assert list(check(Scope())) == []
+    saga.refresh_from_db()
+
+
+def turn_back_with_a_parcel(order: Order) -> None:
+    """Let the deadline pass between the booking and the payment."""
+    saga = saga_of(order)
+    while not saga.steps.filter(name="book_shipment", action="SUCCEEDED").exists():
+        move(saga)
+    SagaInstance.objects.filter(pk=saga.pk).update(deadline_at=now(), wake_at=now())
+
+
+def execute(sql: str, number: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in filter(str.strip, sql.split(";")):
+            cursor.execute(statement, {"number": number})
+            assert cursor.rowcount != 0, f"it broke nothing: {statement}"
+
+
+def found_after(sql: str, number: str) -> set[tuple[str, Any]]:
+    """What the audit finds in a transaction that breaks the rows and is rolled back."""
+    with transaction.atomic():
+        # The saga that holds a pending order, so that the database lets the rows be broken.
+        execute(
+            "SELECT set_config('sagas.holder', id::text, true) FROM sagas_sagainstance WHERE business_key = %(number)s",
+            number,
+        )
+        execute(sql, number)
+        found = {(violation.rule, violation.saga) for violation in check(Scope())}
+        transaction.set_rollback(True)
+    return found
+
+
+NO_CHECKOUT = "UPDATE sagas_sagainstance SET business_key = 'elsewhere' WHERE business_key = %(number)s"
+ORDER = "UPDATE shop_order SET status = '{}' WHERE number = %(number)s"
+CANCEL = "UPDATE shop_order SET status = 'cancelled', cancelled_at = now() WHERE number = %(number)s"
+PAYMENT = "UPDATE payments_payment SET {} WHERE reference = %(number)s"
+SHIPMENT = "UPDATE shipping_shipment SET {} WHERE reference = %(number)s"
+RESERVATION = "UPDATE inventory_reservation SET {} WHERE reference = %(number)s"
+HELD = RESERVATION.format("status = 'HELD', settled_at = NULL")
+CAPTURED = PAYMENT.format(
+    "status = 'CAPTURED', authorized_amount = amount, captured_amount = amount, refunded_amount = 0"
+)
+LOSE_LINES = """
+    DELETE FROM inventory_reservationline
+     WHERE reservation_id = (SELECT id FROM inventory_reservation WHERE reference = %(number)s) AND sku = 'MUG'
+"""
+
+# (rule, whose rows are broken, how)
+BREAKS = [
+    ("PENDING_ORDERS_ARE_BEING_CHECKED_OUT", "pending", NO_CHECKOUT),
+    ("PENDING_ORDERS_ARE_BEING_CHECKED_OUT", "confirmed", ORDER.format("pending")),
+    ("THE_CHECKOUT_DECIDES_THE_STATUS", "confirmed", ORDER.format("pending")),
+    ("THE_CHECKOUT_DECIDES_THE_STATUS", "undone", ORDER.format("confirmed', cancelled_at = NULL, cancel_reason = '")),
+    ("THE_CHECKOUT_DECIDES_THE_STATUS", "pending", ORDER.format("confirmed")),
+    ("THE_CHECKOUT_DECIDES_THE_STATUS", "pending", CANCEL),
+    ("CONFIRMED_ORDERS_ARE_PAID_IN_FULL", "confirmed", PAYMENT.format("captured_amount = captured_amount - 1")),
+    ("CONFIRMED_ORDERS_ARE_PAID_IN_FULL", "confirmed", PAYMENT.format("refunded_amount = 1")),
+    ("CONFIRMED_ORDERS_ARE_PAID_IN_FULL", "confirmed", PAYMENT.format("currency = 'SEK'")),
+    ("CONFIRMED_ORDERS_ARE_PAID_IN_FULL", "confirmed", "DELETE FROM payments_payment WHERE reference = %(number)s"),
+    ("CONFIRMED_ORDERS_HAVE_THEIR_GOODS", "confirmed", HELD),
+    ("CONFIRMED_ORDERS_HAVE_THEIR_GOODS", "confirmed", LOSE_LINES),
+    ("CONFIRMED_ORDERS_HAVE_A_PARCEL", "confirmed", SHIPMENT.format("status = 'CANCELLED'")),
+    ("CONFIRMED_ORDERS_HAVE_A_PARCEL", "confirmed", "DELETE FROM shipping_shipment WHERE reference = %(number)s"),
+    ("CANCELLED_ORDERS_HOLD_NO_MONEY", "undone", PAYMENT.format("status = 'AUTHORIZED', authorized_amount = amount")),
+    ("CANCELLED_ORDERS_HOLD_NO_MONEY", "undone", PAYMENT.format("status = 'UNKNOWN'")),
+    ("CANCELLED_ORDERS_HOLD_NO_MONEY", "undone", CAPTURED),
+    ("CANCELLED_ORDERS_HOLD_NO_GOODS", "undone", HELD),
+    ("CANCELLED_ORDERS_HOLD_NO_GOODS", "confirmed", CANCEL),
+    ("CANCELLED_ORDERS_HAVE_NO_PARCEL", "undone", SHIPMENT.format("status = 'BOOKED'")),
+    ("CANCELLED_ORDERS_HAVE_NO_PARCEL", "undone", SHIPMENT.format("status = 'UNKNOWN'")),
+    ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "confirmed", RESERVATION.format("status = 'RELEASED'")),
+    ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "undone", RESERVATION.format("status = 'COMMITTED'")),
+    ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "pending", RESERVATION.format("status = 'RELEASED', settled_at = now()")),
+    ("GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY", "undone", HELD),
+    ("MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "confirmed", PAYMENT.format("refunded_amount = 1")),
+    ("MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "undone", CAPTURED),
+    ("EVERYTHING_BELONGS_TO_AN_ORDER", "undone", PAYMENT.format("reference = 'nobody'")),
+    ("EVERYTHING_BELONGS_TO_AN_ORDER", "undone", RESERVATION.format("reference = 'nobody'")),
+    ("EVERYTHING_BELONGS_TO_AN_ORDER", "undone", SHIPMENT.format("reference = 'nobody'")),
+]
+WITHOUT_A_SAGA = {"MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "EVERYTHING_BELONGS_TO_AN_ORDER"}
+
+
+def test_each_rule_goes_red_when_its_rows_are_broken(orders: dict[str, Order], subtests: Any) -> None:
+    assert list(check(Scope())) == []
+    for rule, whose, sql in BREAKS:
+        with subtests.test(rule=rule, sql=sql):
+            saga = None if rule in WITHOUT_A_SAGA or sql == NO_CHECKOUT else saga_of(orders[whose]).pk
+
+            found = found_after(sql, orders[whose].number)
+
+            assert (RULES[rule].sentence, saga) in found
+    assert list(check(Scope())) == []
+
+
+def test_every_rule_is_broken_once_above() -> None:
+    assert {name for name, _, _ in BREAKS} == set(RULES)
+    assert set(RULES.values()) == {*shop_audit.RULES, *shop_audit.TOTALS}
+
+
+def test_the_books_of_the_participants_are_audited_with_the_saga_of_their_reference(orders: dict[str, Order]) -> None:
+    order = orders["confirmed"]
+
+    stock = found_after("UPDATE inventory_stockitem SET on_hand = on_hand + 1 WHERE sku = 'MUG'", order.number)
+    money = found_after(PAYMENT.format("captured_amount = captured_amount - 1"), order.number)
+
+    assert ("Stock: on_hand is the sum of the ledger.", None) in stock
+    assert ("Money: all of the amount was captured.", saga_of(order).pk) in money
+
+
+# --- healthy --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["confirmed", "declined", "too late"])
+def test_nothing_is_wrong_at_any_commit_of_a_checkout(
+    ending: str, mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    order = place(("MUG", 2), payment_method=DECLINED if ending == "declined" else "pm_card_visa")
+    saga, moves = saga_of(order), 0
+    if ending == "too late":
+        turn_back_with_a_parcel(order)
+
+    while saga.ended_at is None:
+        move(saga)
+        moves += 1
+
+    order.refresh_from_db()
+    assert order.status == ("confirmed" if ending == "confirmed" else "cancelled")
+    assert moves >= 4
+
+
+def test_an_order_that_is_on_its_way_is_healthy(orders: dict[str, Order]) -> None:
+    follow_parcel(orders["confirmed"].number, "delivered")
+
+    assert Order.objects.get(pk=orders["confirmed"].pk).status == "delivered"
+    assert audit().violations == ()
+
+
+def test_an_order_that_turned_back_while_the_carrier_was_down_is_healthy(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    """Its booking FAILED without effect, so nothing was to be cancelled and the intent was never settled."""
+    carrier.control(fault="down", times=-1)
+    order = place(("MUG", 1))
+    drain_due(20)
+    SagaInstance.objects.update(deadline_at=now(), wake_at=now())
+    drain_due(20)
+
+    order.refresh_from_db()
+    assert (order.status, saga_of(order).status) == ("cancelled", "COMPENSATED")
+    assert audit().violations == ()
+
+
+def test_an_order_that_a_saga_holds_is_not_reported(orders: dict[str, Order]) -> None:
+    """A saga that changes a confirmed order is on its way, so what is true at rest need not be true."""
+    holder = """
+        INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
+        SELECT 'shop.order', %(number)s, id, 0, now() FROM sagas_sagainstance WHERE status = 'RUNNING' LIMIT 1
+    """
+    refunded = PAYMENT.format("refunded_amount = 1")
+
+    at_rest = {rule for rule, _ in found_after(refunded, orders["confirmed"].number)}
+    held = {rule for rule, _ in found_after(f"{refunded};{holder}", orders["confirmed"].number)}
+
+    assert RULES["CONFIRMED_ORDERS_ARE_PAID_IN_FULL"].sentence in at_rest - held
+    assert RULES["MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST"].sentence in at_rest - held
+
+
+def test_webhooks_and_the_audit_are_seen_to_periodically() -> None:
+    periods = {job.name: job.every.total_seconds() for job in periodic_jobs}
+
+    assert periods["payments.webhooks.apply_pending_events"] == 30
+    assert periods["shipping.webhooks.apply_pending_events"] == 30
+    assert periods["sagas.audit.audit_lately"] == 60
+    assert periods["sagas.audit.audit_everything"] == 24 * 3600
