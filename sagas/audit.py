@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 # Of one rule no more are listed: whoever reads them mends the cause first.
 MOST = 100
-# A saga that ended this long before the last audit was still seen by it: a commit does not take longer.
-OVERLAP = minutes(5)
+# A saga that ended this long before the last audit was seen by it: its commit did not take longer.
+OVERLAP = minutes(1)
 FIRST_LOOK_BACK = timedelta(hours=1)
 # How long one query of a full audit may take; the connection's own limit is made for short ones.
 PATIENCE = minutes(10)

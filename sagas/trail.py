@@ -130,7 +130,7 @@ NO_COMPENSATION_BEFORE_ITS_ACTION = Rule(
                      WHERE earlier.saga_id = scope.id AND earlier.step = event.step AND earlier.id < event.id
                        AND earlier.what = CASE event.what WHEN 'action' THEN 'compensation' ELSE 'action' END
                      ORDER BY earlier.id DESC LIMIT 1) AS other ON true
-     WHERE event.step <> ''
+     WHERE scope.backward AND event.step <> ''
        AND (event.what = 'compensation' AND event.after IN ('RUNNING', 'SUCCEEDED')
             AND other.after NOT IN ('SUCCEEDED', 'UNKNOWN')
          OR event.what = 'action' AND other.after IN ('RUNNING', 'SUCCEEDED'))

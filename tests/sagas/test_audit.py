@@ -186,7 +186,7 @@ def test_the_next_audit_begins_where_the_last_one_ended_and_keeps_what_was_wrong
     scope = scope_of_next()
     second = audit_lately()
 
-    assert scope == Scope(datetime.fromisoformat(first["at"]) - timedelta(minutes=5), (sagas["done"].pk,))
+    assert scope == Scope(datetime.fromisoformat(first["at"]) - timedelta(minutes=1), (sagas["done"].pk,))
     assert [violation["saga"] for violation in second["violations"]] == [str(sagas["done"].pk)] * len(
         first["violations"]
     )
