@@ -14,6 +14,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
+from circuit_breaker import CircuitBreaker, CircuitOpen
+
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 1024 * 1024
 POOL_SIZE = 64
@@ -30,6 +32,10 @@ class NotNow(requests.RequestException):
     """
 
     retry_after: timedelta | None = None
+
+
+class _ServiceFailed(Exception):
+    """An answer of 5xx: for the breaker only, the caller gets the answer."""
 
 
 class AnswerTooLarge(requests.RequestException):
@@ -57,8 +63,9 @@ class Deadline:
 class GuardedSession(requests.Session):
     """A pooled session for many threads: no redirects, proxies, cookies or retries; time and size limited."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: str) -> None:
         super().__init__()
+        self._breaker = CircuitBreaker(service)
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = HTTPAdapter(pool_maxsize=POOL_SIZE, max_retries=0)
@@ -66,6 +73,22 @@ class GuardedSession(requests.Session):
         self.mount("http://", adapter)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send, unless the circuit is open. What blames the service counts against it, what blames us does not."""
+        response: requests.Response | None = None
+        try:
+            with self._breaker.call():
+                response = self._send(request, **kwargs)
+                if response.status_code >= 500:
+                    raise _ServiceFailed
+        except CircuitOpen as error:
+            refusal = NotNow(str(error), request=request)
+            refusal.retry_after = error.retry_after
+            raise refusal from error
+        except _ServiceFailed:
+            assert response is not None
+        return response
+
+    def _send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         kwargs.update(allow_redirects=False, stream=True)
         _, read_seconds = kwargs["timeout"]
         end = time.monotonic() + read_seconds

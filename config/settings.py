@@ -153,6 +153,9 @@ CARRIER_URL = env.str("CARRIER_URL", default="https://api.easypost.com")
 CARRIER_API_KEY = env.str("CARRIER_API_KEY", default="EZTK_sandbox")
 CARRIER_WEBHOOK_SECRETS = env.list("CARRIER_WEBHOOK_SECRETS", default=["whsec_sandbox"])
 
+# So many failures in a row open the circuit to a service; nobody calls it for a while then.
+CIRCUIT_BREAKER_FAILURES = env.int("CIRCUIT_BREAKER_FAILURES", default=5)
+
 # --- API ------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     # The token first: its challenge makes a missing login a 401.

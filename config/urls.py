@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from config.circuits import circuits_page, close_circuit
 from config.health import healthz, readyz
 from config.problem_pages import problems_page
 
@@ -12,6 +13,8 @@ handler500 = "config.problems.server_error"
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("admin/circuits/", admin.site.admin_view(circuits_page), name="circuits"),
+    path("admin/circuits/<slug:name>/close/", admin.site.admin_view(close_circuit), name="close-circuit"),
     path("admin/", admin.site.urls),
     path("api/", include("config.api_urls")),
     path("problems/", problems_page, name="problems"),

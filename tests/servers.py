@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "BANK_URL": "http://127.0.0.1:9",
     "CARRIER_URL": "http://127.0.0.1:9",
     "STATIC_MANIFEST": "false",
+    "CIRCUIT_BREAKER_FAILURES": "1000000",  # the tests of the breaker set their own
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",  # Playwright keeps an event loop in the thread of the tests
 }
 

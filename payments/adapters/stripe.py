@@ -39,7 +39,7 @@ class StripeGateway:
 
     def __init__(self, url: str, api_key: str) -> None:
         self._url, self._api_key = url.rstrip("/"), api_key
-        self._session = GuardedSession()
+        self._session = GuardedSession("bank")
 
     def authorize(self, request: AuthorizationRequest, *, key: str, timeout: timedelta) -> Authorization:
         deadline = Deadline(timeout)

@@ -65,7 +65,7 @@ def _declined(error: stripe.CardError) -> Declined:
 def _unproven(error: stripe.StripeError) -> GatewayUnavailable | OutcomeUnknown:
     proof = proof_of_no_effect(error)
     if isinstance(proof, NotNow):
-        return GatewayUnavailable("the gateway is too busy for now", proof.retry_after)
+        return GatewayUnavailable(f"the gateway is left alone for now: {proof}", proof.retry_after)
     if proof is not None:
         return GatewayUnavailable("the gateway cannot be reached")
     if isinstance(error, stripe.RateLimitError):

@@ -35,7 +35,7 @@ class EasyPostCarrier:
 
     def __init__(self, url: str, api_key: str) -> None:
         self._base, self._api_key = f"{url.rstrip('/')}/v2", api_key
-        self._session = GuardedSession()
+        self._session = GuardedSession("carrier")
 
     def quote(self, address: Address, weight_grams: int, *, timeout: timedelta) -> list[Quote]:
         with translated():

@@ -42,7 +42,7 @@ def _meaning(error: ApiError) -> BookingRefused | CarrierMisuse | CarrierUnavail
     status = error.http_status
     proof = proof_of_no_effect(error)
     if isinstance(proof, NotNow):
-        return CarrierUnavailable("the carrier is too busy for now", proof.retry_after)
+        return CarrierUnavailable(f"the carrier is left alone for now: {proof}", proof.retry_after)
     if proof is not None:
         return CarrierUnavailable("the carrier cannot be reached")
     if status == 422:
