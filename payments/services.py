@@ -62,6 +62,7 @@ __all__ = [
     "record_authorized",
     "record_captured",
     "record_declined",
+    "record_refund_refused",
     "record_refunded",
     "record_voided",
     "refund",
@@ -211,6 +212,13 @@ def record_refunded(refund_reference: str, receipt: RefundReceipt) -> None:
         )
     elif refund.refund_id != receipt.refund_id:
         raise ContradictoryAnswer(refund_reference, refund.status, f"refunded {receipt.refund_id}")
+
+
+def record_refund_refused(refund_reference: str) -> None:
+    """The gateway certainly gave nothing back; another refund may be begun under another reference."""
+    Refund.objects.filter(refund_reference=refund_reference, status=Refund.Status.UNKNOWN).update(
+        status=Refund.Status.FAILED, updated_at=Now()
+    )
 
 
 def authorize(request: AuthorizationRequest, *, key: str, timeout: timedelta) -> Authorization:

@@ -36,6 +36,7 @@ __all__ = [
     "record_booked",
     "record_cancelled",
     "record_refused",
+    "withdraw_cancel",
 ]
 
 Status = Shipment.Status
@@ -115,6 +116,13 @@ def record_cancelled(reference: str) -> None:
     """No label is held any more. A refused shipment stays refused."""
     if not _move(reference, [Status.UNKNOWN, Status.BOOKED, Status.CANCELLING], Status.CANCELLED):
         _shipment(reference)
+
+
+def withdraw_cancel(reference: str) -> None:
+    """The label was certainly not given back: it stays booked. Changes nothing unless a cancel was begun."""
+    Shipment.objects.filter(reference=reference, status=Status.CANCELLING, shipment_id__isnull=False).update(
+        status=Status.BOOKED, updated_at=Now()
+    )
 
 
 def quote(address: Address, weight_grams: int, *, timeout: timedelta) -> list[Quote]:

@@ -5,5 +5,5 @@ class ShopConfig(AppConfig):
     name = "shop"
 
     def ready(self) -> None:
-        # Connects the cart to the login, registers the plan, what is audited and what is done periodically.
-        from shop import audit, carts, checkout, periodic  # noqa: F401
+        # Connects the cart to the login, registers the plans, what is audited and what is done periodically.
+        from shop import audit, cancellation, carts, checkout, periodic, returning  # noqa: F401

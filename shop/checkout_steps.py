@@ -4,15 +4,7 @@ The saga's data is the order's number: everything else is read from the order, w
 holds, so that no address and no payment token is copied into the saga's rows.
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from smtplib import SMTPRecipientsRefused
-from urllib.parse import urlsplit
-
-from django.conf import settings
-from django.core.mail import EmailMessage
 
 from inventory import exceptions as inventory_exceptions
 from inventory import services as inventory
@@ -20,15 +12,14 @@ from money import Money
 from payments import exceptions as payment_exceptions
 from payments import services as payments
 from sagas.definition import Context, remote
-from sagas.outcomes import CannotTell, CheckAnswer, DidNotHappen, Happened, Refused, Transient, Unknown
+from sagas.outcomes import CannotTell, CheckAnswer, DidNotHappen, Happened, Refused
 from shipping import exceptions as shipping_exceptions
 from shipping import services as shipping
 from shop import services as shop
 from shop.models import Order
+from shop.outside import Mail, bank_answers, carrier_answers, deliver
 from shop.selectors import order_with_lines
 from shop.wording import why_cancelled
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +32,8 @@ Ctx = Context[CheckoutData]
 
 def cancel_order(ctx: Ctx, receipt: None) -> None:
     """The order was placed in the commit that started the saga; when nothing came of it, it is cancelled."""
-    shop.cancel_order(ctx.data.order_number, why_cancelled(ctx.failure.code if ctx.failure else ""))
+    code, message = (ctx.failure.code, ctx.failure.message) if ctx.failure else ("", "")
+    shop.cancel_order(ctx.data.order_number, why_cancelled(code, message))
 
 
 def validate_order(ctx: Ctx) -> None:
@@ -69,21 +61,6 @@ def release_stock(ctx: Ctx, receipt: None) -> None:
 
 
 # --- payment ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def bank_answers() -> Iterator[None]:
-    """The bank's words in the saga's."""
-    try:
-        yield
-    except payment_exceptions.Declined as error:
-        raise Refused(error.code, error.message) from error
-    except payment_exceptions.AlreadyVoided as error:
-        raise Refused("already_voided", str(error)) from error
-    except payment_exceptions.GatewayUnavailable as error:
-        raise Transient(error.message, error.retry_after) from error
-    except payment_exceptions.OutcomeUnknown as error:
-        raise Unknown(error.message) from error
 
 
 def open_payment(ctx: Ctx) -> payments.AuthorizationRequest:
@@ -161,24 +138,6 @@ def find_capture(ctx: Ctx, request: payments.CaptureRequest) -> CheckAnswer[paym
 # --- shipment -----------------------------------------------------------------------------------
 
 
-@contextmanager
-def carrier_answers() -> Iterator[None]:
-    """The carrier's words in the saga's."""
-    try:
-        yield
-    except shipping_exceptions.BookingRefused as error:
-        raise Refused("booking_refused", error.message) from error
-    except shipping_exceptions.AlreadyCancelled as error:
-        raise Refused("already_cancelled", str(error)) from error
-    except shipping_exceptions.CancelRefused as error:
-        # On its way already: a compensation that is refused waits for a person.
-        raise Refused("cancel_refused", str(error)) from error
-    except shipping_exceptions.CarrierUnavailable as error:
-        raise Transient(error.message, error.retry_after) from error
-    except shipping_exceptions.OutcomeUnknown as error:
-        raise Unknown(error.message) from error
-
-
 def open_shipment(ctx: Ctx) -> shipping.BookingRequest:
     order = order_with_lines(ctx.data.order_number)
     weight = sum(line.weight_grams * line.quantity for line in order.lines.all())
@@ -240,13 +199,6 @@ def confirm_order(ctx: Ctx) -> None:
     shop.confirm_order(ctx.data.order_number)
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
-    recipient: str
-    subject: str
-    body: str
-
-
 def compose_confirmation(ctx: Ctx) -> Mail:
     order = order_with_lines(ctx.data.order_number)
     lines = "\n".join(f"  {line.quantity} × {line.name}" for line in order.lines.all())
@@ -257,20 +209,6 @@ def compose_confirmation(ctx: Ctx) -> Mail:
     return Mail(order.email, f"Your order {order.number} is confirmed", body)
 
 
-def _host() -> str:
-    return urlsplit(settings.PUBLIC_URL).hostname or "localhost"
-
-
 @remote(prepare=compose_confirmation)
 def send_confirmation(ctx: Ctx, mail: Mail) -> None:
-    """Send the confirmation; a repeat carries the same Message-ID, so that a mailbox shows it once."""
-    headers = {"Message-ID": f"<{ctx.idempotency_key.replace(':', '.')}@{_host()}>"}
-    message = EmailMessage(mail.subject, mail.body, to=[mail.recipient], headers=headers)
-    try:
-        message.send()
-    except SMTPRecipientsRefused:
-        # The order stands whether or not its confirmation can be delivered; its page tells the same.
-        logger.warning("the confirmation of %s cannot be delivered", ctx.key)
-    except OSError as error:
-        # It may have been sent; since a second copy has the same Message-ID, trying again is safe.
-        raise Transient(f"the mail server cannot be reached: {type(error).__name__}") from error
+    deliver(ctx, mail)

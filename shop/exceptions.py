@@ -96,3 +96,28 @@ class OrderCannotBecome(ShopError):
 
     def __str__(self) -> str:
         return f"Order {self.number} is {self.status}; it cannot become {self.wanted}."
+
+
+@dataclass(eq=False)
+class WishRefused(ShopError):
+    """What was asked for does not fit where the order is. ``instead`` names what does: cancel, return, or nothing."""
+
+    number: str
+    why: str
+    instead: str = ""
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@dataclass(eq=False)
+class InspectionMismatch(ShopError):
+    """An inspection names something that was not in the parcel."""
+
+    sku: str
+    bought: int
+
+    def __str__(self) -> str:
+        if not self.bought:
+            return f"“{self.sku}” is not in this order."
+        return f"At most {self.bought} of “{self.sku}” were bought."

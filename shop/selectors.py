@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db.models import QuerySet
 
 from inventory import selectors as inventory
+from sagas import selectors as sagas
 from shop.models import PRODUCT_TEXT, Category, Order, Product
 
 
@@ -62,3 +64,9 @@ def order_for(number: str, user: User | AnonymousUser, opened: Iterable[str]) ->
 def order_with_lines(number: str) -> Order:
     """The order of that number with its lines, in two queries; raises `Order.DoesNotExist`."""
     return Order.objects.prefetch_related("lines").get(number=number)
+
+
+def latest_saga(definition: str, number: str) -> Any:
+    """The last saga of one definition for an order, with its steps, or None; one that came to nothing may be followed
+    by another, whose key is the order's number and a count."""
+    return sagas.with_steps().filter(definition=definition, business_key__startswith=number).order_by("-id").first()

@@ -113,6 +113,11 @@ def cancel_order(number: str, reason: str) -> Order:
     return _move(number, Order.Status.CANCELLED, since=since, cancelled_at=Now(), cancel_reason=reason[:300])
 
 
+def return_order(number: str) -> Order:
+    """The goods came back and the money went back. A second call changes nothing."""
+    return _move(number, Order.Status.RETURNED, since={Order.Status.SHIPPED, Order.Status.DELIVERED})
+
+
 def follow_parcel(number: str, tracking_status: str) -> None:
     """Move the order on as its parcel goes: to shipped, to delivered, never back. Other news changes nothing.
 

@@ -1,4 +1,8 @@
-"""Why an order was cancelled, in the shopper's words."""
+"""What becomes of an order, in the shopper's words."""
+
+ASKED_TO_CANCEL = "asked_to_cancel"
+NOT_ACCEPTED = "not_accepted"
+ON_ITS_WAY = "cancel_refused"
 
 _REASONS = {
     "card_declined": "Your bank declined the card.",
@@ -14,7 +18,47 @@ _REASONS = {
 }
 _OTHERWISE = "We could not complete your order."
 
+WHY_NO_CANCEL = {
+    "shipped": "The parcel is on its way, so the order can no longer be cancelled. You can return it instead.",
+    "delivered": "The parcel has arrived, so the order can no longer be cancelled. You can return it instead.",
+    "cancelled": "The order was cancelled before.",
+    "returned": "The order was returned before.",
+}
+WHY_NO_RETURN = {
+    "pending": "The order is not confirmed yet, so there is nothing to return. You can cancel it instead.",
+    "confirmed": "The parcel has not been sent yet, so there is nothing to return. You can cancel the order instead.",
+    "cancelled": "The order was cancelled.",
+    "returned": "The order was returned before.",
+}
+_NOT_CANCELLED = {
+    ON_ITS_WAY: "Your parcel is on its way already, so your order stands. You can return it when you have it.",
+    "lock_timeout": "We did not come to it in time, so your order stands. You can ask once more.",
+    "deadline": "We could not stop your parcel in time, so your order stands. You can ask once more.",
+}
+_NOT_RETURNED = {
+    "timed_out": "Your parcel did not come back to us in time. If you still want to return it, ask once more.",
+    NOT_ACCEPTED: "We looked at what you sent back and cannot take it",
+}
 
-def why_cancelled(code: str) -> str:
-    """A sentence for the shopper for the ``code`` of a refusal; never the technical message behind it."""
-    return _REASONS.get(code, _OTHERWISE)
+
+def why_cancelled(code: str, said: str = "") -> str:
+    """A sentence for the shopper for the ``code`` of a refusal; never the technical message behind it.
+
+    ``said`` is repeated only where the shopper said it.
+    """
+    return because_you_asked(said) if code == ASKED_TO_CANCEL else _REASONS.get(code, _OTHERWISE)
+
+
+def because_you_asked(said: str) -> str:
+    return f"You asked us to cancel it: “{said}”." if said else "You asked us to cancel it."
+
+
+def why_not_cancelled(code: str) -> str:
+    """Why a cancellation came to nothing."""
+    return _NOT_CANCELLED.get(code, "We could not cancel your order, so it stands.")
+
+
+def why_not_returned(code: str, said: str = "") -> str:
+    """Why a return came to nothing; ``said`` is what the person said who inspected the goods."""
+    sentence = _NOT_RETURNED.get(code, "We could not complete your return. Your order stands as it was.")
+    return f"{sentence}: {said}" if code == NOT_ACCEPTED else sentence
