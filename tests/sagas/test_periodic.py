@@ -81,27 +81,30 @@ def test_of_sweepers_that_come_at_the_same_moment_one_runs_the_job(first_time: b
     assert runs == ["tests.count"]
 
 
-def test_a_job_that_is_still_running_is_not_started_again_until_its_limit_is_over() -> None:
-    entered, leave = threading.Event(), threading.Event()
+@pytest.mark.parametrize("first_to_end", ["the run that was given up", "its successor"])
+def test_a_job_that_runs_is_not_started_again_until_its_limit_is_over(first_to_end: str) -> None:
+    entered, leave = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
     runs: list[int] = []
 
     def slow() -> int:
-        runs.append(len(runs))
-        entered.set()
-        if runs[-1] == 0:
-            leave.wait(10)
-        return runs[-1]
+        mine = len(runs)
+        runs.append(mine)
+        entered[mine].set()
+        leave[mine].wait(10)
+        return mine
 
     periodic(every=seconds(1), limit=minutes(1))(named("slow", slow))
-    (first,) = run_due()
-    assert entered.wait(10)
+    threads = run_due()
+    assert entered[0].wait(10)
     let_time_pass(seconds=50)
-    assert run_to_end() == 0
+    assert run_due() == []
 
     let_time_pass(seconds=10)
-    assert run_to_end() == 1
-    leave.set()
-    first.join(10)
+    threads += run_due()
+    assert entered[1].wait(10)
+    for run in (0, 1) if first_to_end == "the run that was given up" else (1, 0):
+        leave[run].set()
+        threads[run].join(10)
 
     assert runs == [0, 1]
     job = PeriodicJob.objects.get()
@@ -197,7 +200,7 @@ def test_a_long_job_does_not_delay_the_sweep(monkeypatch: pytest.MonkeyPatch) ->
     assert PeriodicJob.objects.get().last_result is True  # the end waited for it
 
 
-def test_a_database_that_goes_away_during_a_job_leaves_it_to_be_taken_up_again() -> None:
+def test_a_job_whose_connection_breaks_is_recorded_over_a_new_one() -> None:
     def cut_off() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
