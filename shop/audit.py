@@ -20,7 +20,8 @@ CHECKOUT = "shop.checkout"
 _ORDERS = """
     , numbers AS (
         SELECT number FROM shop_order WHERE status = 'pending' OR %(everything)s
-        UNION SELECT business_key FROM scope WHERE definition LIKE 'shop.%%'),
+        UNION SELECT saga.data ->> 'order_number' FROM scope JOIN sagas_sagainstance saga USING (id)
+         WHERE scope.definition LIKE 'shop.%%' AND NOT %(everything)s),
     orders AS (
         SELECT o.id, o.number, o.status, o.total_amount, o.currency, checkout.id AS saga, checkout.backward,
                checkout.status AS checkout,
@@ -141,6 +142,23 @@ CANCELLED_ORDERS_HAVE_NO_PARCEL = _rule(
     """,
 )
 
+# --- returned: the goods came back, and so did the money ------------------------------------------------
+
+# The money goes back first; a return that is under way holds its own lock.
+RETURNED_ORDERS_ARE_PAID_BACK = _rule(
+    "Of a returned order all money is given back, and once its return has ended no goods are outside.",
+    """
+    SELECT saga, number, coalesce(payment.captured_amount - payment.refunded_amount, 0) || ' kept, '
+           || coalesce(goods.outside, 0) || ' outside', '0 kept, 0 outside'
+      FROM orders LEFT JOIN payments_payment payment ON payment.reference = number
+      LEFT JOIN LATERAL (SELECT -sum(delta) AS outside FROM inventory_stockmovement
+                          WHERE reference = number AND reference <> '') AS goods ON true
+     WHERE orders.status = 'returned'
+       AND (payment.id IS NULL OR payment.captured_amount <> payment.refunded_amount OR goods.outside <> 0 AND NOT EXISTS (
+               SELECT FROM sagas_semanticlock WHERE resource_type = 'shop.return' AND resource_id = number))
+    """,
+)
+
 # --- stock: one commit with the step, so this holds while it moves, too --------------------------------
 
 A_RESERVATION_IS_WHERE_ITS_STEPS_ARE = _rule(
@@ -208,6 +226,7 @@ RULES = (
     CANCELLED_ORDERS_HOLD_NO_MONEY,
     CANCELLED_ORDERS_HOLD_NO_GOODS,
     CANCELLED_ORDERS_HAVE_NO_PARCEL,
+    RETURNED_ORDERS_ARE_PAID_BACK,
     A_RESERVATION_IS_WHERE_ITS_STEPS_ARE,
     GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY,
 )

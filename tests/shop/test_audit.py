@@ -1,5 +1,6 @@
 """The auditor on the real shop: nothing is wrong in a healthy run, and each rule goes red when its rows are broken."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sagas.engine import record, work
 from sagas.models import SagaInstance
 from sagas.periodic import registry as periodic_jobs
 from shop import audit as shop_audit
+from shop.after_sales import ask_to_cancel, ask_to_return, inspect_return, parcel_came_back
 from shop.models import Order, Product
 from shop.services import follow_parcel
 from tests.sandbox.processes import SandboxProcess
@@ -33,17 +35,27 @@ def orders(mug: Product, kettle: Product, bank: SandboxProcess, carrier: Sandbox
     orders["undone"] = place(("MUG", 1))
     turn_back_with_a_parcel(orders["undone"])
     drain_due(20)
+    orders["returned"] = place(("MUG", 1))
+    drain_due(20)
+    bring_back(orders["returned"])
+    drain_due(20)
     orders["pending"] = place(("KETTLE", 1))
     while not Reservation.objects.filter(reference=orders["pending"].number).exists():
         work(saga_of(orders["pending"]).pk)
     for order in orders.values():
         order.refresh_from_db()
-    assert [order.status for order in orders.values()] == ["confirmed", "cancelled", "cancelled", "pending"]
+    assert [order.status for order in orders.values()] == [
+        "confirmed",
+        "cancelled",
+        "cancelled",
+        "returned",
+        "pending",
+    ]
     return orders
 
 
 def saga_of(order: Order) -> SagaInstance:
-    return SagaInstance.objects.get(business_key=order.number)
+    return SagaInstance.objects.get(definition="shop.checkout", business_key=order.number)
 
 
 def move(saga: SagaInstance) -> None:
@@ -64,6 +76,19 @@ def turn_back_with_a_parcel(order: Order) -> None:
     SagaInstance.objects.filter(pk=saga.pk).update(deadline_at=now(), wake_at=now())
 
 
+def bring_back(order: Order) -> SagaInstance:
+    """Have a parcel delivered, returned and accepted."""
+    follow_parcel(order.number, "delivered")
+    asked = ask_to_return(order.number)
+    parcel_came_back(order.number, told_by="the test")
+    inspect_return(order.number, accepted=True, by="the test")
+    return SagaInstance.objects.get(pk=asked.saga_id)
+
+
+def saga_that_cancels(order: Order) -> SagaInstance:
+    return SagaInstance.objects.get(pk=ask_to_cancel(order.number).saga_id)
+
+
 def execute(sql: str, number: str) -> None:
     with connection.cursor() as cursor:
         for statement in filter(str.strip, sql.split(";")):
@@ -76,7 +101,8 @@ def found_after(sql: str, number: str) -> set[tuple[str, Any]]:
     with transaction.atomic():
         # The saga that holds a pending order, so that the database lets the rows be broken.
         execute(
-            "SELECT set_config('sagas.holder', id::text, true) FROM sagas_sagainstance WHERE business_key = %(number)s",
+            "SELECT set_config('sagas.holder', id::text, true) FROM sagas_sagainstance "
+            "WHERE definition = 'shop.checkout' AND business_key = %(number)s",
             number,
         )
         execute(sql, number)
@@ -98,6 +124,10 @@ CAPTURED = PAYMENT.format(
 LOSE_LINES = """
     DELETE FROM inventory_reservationline
      WHERE reservation_id = (SELECT id FROM inventory_reservation WHERE reference = %(number)s) AND sku = 'MUG'
+"""
+LOSE_GOODS = """
+    INSERT INTO inventory_stockmovement (sku, kind, delta, reference, return_reference, note, created_at)
+    VALUES ('KETTLE', 'SHIPPED', -1, %(number)s, '', '', now())
 """
 
 # (rule, whose rows are broken, how)
@@ -123,12 +153,16 @@ BREAKS = [
     ("CANCELLED_ORDERS_HOLD_NO_GOODS", "confirmed", CANCEL),
     ("CANCELLED_ORDERS_HAVE_NO_PARCEL", "undone", SHIPMENT.format("status = 'BOOKED'")),
     ("CANCELLED_ORDERS_HAVE_NO_PARCEL", "undone", SHIPMENT.format("status = 'UNKNOWN'")),
+    ("RETURNED_ORDERS_ARE_PAID_BACK", "returned", PAYMENT.format("refunded_amount = 0")),
+    ("RETURNED_ORDERS_ARE_PAID_BACK", "returned", LOSE_GOODS),
+    ("RETURNED_ORDERS_ARE_PAID_BACK", "returned", PAYMENT.format("reference = 'nobody'")),
     ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "confirmed", RESERVATION.format("status = 'RELEASED'")),
     ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "undone", RESERVATION.format("status = 'COMMITTED'")),
     ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "pending", RESERVATION.format("status = 'RELEASED', settled_at = now()")),
     ("GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY", "undone", HELD),
     ("MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "confirmed", PAYMENT.format("refunded_amount = 1")),
     ("MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "undone", CAPTURED),
+    ("MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "returned", PAYMENT.format("refunded_amount = 0")),
     ("EVERYTHING_BELONGS_TO_AN_ORDER", "undone", PAYMENT.format("reference = 'nobody'")),
     ("EVERYTHING_BELONGS_TO_AN_ORDER", "undone", RESERVATION.format("reference = 'nobody'")),
     ("EVERYTHING_BELONGS_TO_AN_ORDER", "undone", SHIPMENT.format("reference = 'nobody'")),
@@ -182,6 +216,34 @@ def test_nothing_is_wrong_at_any_commit_of_a_checkout(
     order.refresh_from_db()
     assert order.status == ("confirmed" if ending == "confirmed" else "cancelled")
     assert moves >= 4
+
+
+@pytest.mark.parametrize("wish", ["cancelled", "returned"])
+def test_nothing_is_wrong_at_any_commit_of_a_cancellation_and_of_a_return(
+    wish: str, mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    order = place(("MUG", 2))
+    drain_due(20)
+    saga = bring_back(order) if wish == "returned" else saga_that_cancels(order)
+
+    while saga.ended_at is None:
+        move(saga)
+
+    order.refresh_from_db()
+    assert (saga.status, order.status) == ("COMPLETED", wish)
+    assert audit().violations == ()
+
+
+def test_the_audit_of_late_finds_the_order_of_a_later_saga(orders: dict[str, Order]) -> None:
+    """The checkout ended long ago, the return just now; its key need not be the order's number."""
+    order = orders["returned"]
+    SagaInstance.objects.filter(definition="shop.checkout").update(ended_at=now() - timedelta(days=2))
+    SagaInstance.objects.filter(definition="shop.return").update(business_key=f"{order.number}-2")
+    execute(PAYMENT.format("refunded_amount = 0"), order.number)
+
+    found = {(violation.rule, violation.saga) for violation in check(Scope(now() - timedelta(minutes=1)))}
+
+    assert found == {(RULES["RETURNED_ORDERS_ARE_PAID_BACK"].sentence, saga_of(order).pk)}
 
 
 def test_an_order_that_is_on_its_way_is_healthy(orders: dict[str, Order]) -> None:
