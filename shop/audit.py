@@ -154,7 +154,8 @@ RETURNED_ORDERS_ARE_PAID_BACK = _rule(
       LEFT JOIN LATERAL (SELECT -sum(delta) AS outside FROM inventory_stockmovement
                           WHERE reference = number AND reference <> '') AS goods ON true
      WHERE orders.status = 'returned'
-       AND (payment.id IS NULL OR payment.captured_amount <> payment.refunded_amount OR goods.outside <> 0 AND NOT EXISTS (
+       AND (payment.id IS NULL OR payment.captured_amount <> payment.refunded_amount
+            OR goods.outside <> 0 AND NOT EXISTS (
                SELECT FROM sagas_semanticlock WHERE resource_type = 'shop.return' AND resource_id = number))
     """,
 )
