@@ -59,9 +59,9 @@ def test_the_list_asks_no_query_per_row(viewer: User) -> None:
     with_one = queries(client, LIST)
 
     for number in range(1, 6):
-        start_trip(f"new {number}")  # to say where it is, its steps are read
-    for number in range(1, 6):
         trip("down", f"stuck {number}")
+    for number in range(1, 6):
+        start_trip(f"new {number}")  # to say where it is, its steps are read
 
     assert queries(client, LIST) == with_one
     assert with_one <= 8
