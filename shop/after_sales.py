@@ -17,8 +17,8 @@ from sagas import services as sagas
 from sagas.states import SagaStatus
 from shop.checkout import Checkout
 from shop.exceptions import InspectionMismatch, UnknownOrder, WishRefused
-from shop.models import Order
-from shop.selectors import latest_saga, order_with_lines
+from shop.models import MAX_REASON, Order
+from shop.selectors import CANCELLATION, RETURN, latest_saga, order_with_lines
 from shop.wording import (
     ASKED_TO_CANCEL,
     NOT_ACCEPTED,
@@ -29,10 +29,6 @@ from shop.wording import (
     why_not_returned,
 )
 
-CANCELLATION = "shop.cancel_order"
-RETURN = "shop.return"
-
-MAX_REASON = 200
 _RETURNABLE = (Order.Status.SHIPPED, Order.Status.DELIVERED)
 
 
@@ -145,22 +141,6 @@ def inspect_return(
             raise WishRefused(number, "The return was inspected before; nothing was changed.")
     last.refresh_from_db()
     return _asked(last)
-
-
-def can_cancel(order: Order) -> bool:
-    """Whether it makes sense to offer it; `ask_to_cancel` decides."""
-    if order.status not in (Order.Status.PENDING, Order.Status.CONFIRMED):
-        return False
-    last, checkout = latest_saga(CANCELLATION, order.number), selectors.saga_of(Checkout.name, order.number)
-    if last is not None and (last.ended_at is None or _failure_of(last) == ON_ITS_WAY):
-        return False
-    return not (checkout is not None and checkout.backward)
-
-
-def can_return(order: Order) -> bool:
-    """Whether it makes sense to offer it; `ask_to_return` decides."""
-    last = latest_saga(RETURN, order.number)
-    return order.status in _RETURNABLE and (last is None or not (_stands(last) or _failure_of(last) == NOT_ACCEPTED))
 
 
 def _asked_to_cancel(number: str) -> Asked | None:

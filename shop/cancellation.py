@@ -4,7 +4,7 @@ Its pivot is the label, not the refund: see docs/decisions/a-label-given-back-is
 """
 
 from sagas.definition import Begin, Lock, Pivot, RemoteStep, Retry, Saga, Step, minutes, seconds
-from shop.after_sales import CANCELLATION, ask_to_cancel
+from shop.after_sales import ask_to_cancel
 from shop.cancellation_steps import (
     CancellationData,
     cancel_shipment,
@@ -16,6 +16,7 @@ from shop.cancellation_steps import (
     tell_that_order_stands,
 )
 from shop.giving_back import find_refund
+from shop.selectors import CANCELLATION
 
 __all__ = ["CancelOrder", "CancellationData"]
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.forms.renderers import TemplatesSetting
 
 from shop.countries import COUNTRIES
-from shop.models import MAX_QUANTITY, Order
+from shop.models import MAX_QUANTITY, MAX_REASON, Order
 from shop.services import Address
 
 if TYPE_CHECKING:
@@ -87,6 +87,14 @@ class CheckoutForm(forms.Form):
     def address(self) -> Address:
         parts = ("name", "line1", "line2", "city", "postal_code", "country")
         return Address(**{part: self.cleaned_data[part] for part in parts})
+
+
+class WishForm(forms.Form):
+    """Why an order is to be cancelled or returned, if the shopper wants to say."""
+
+    default_renderer = ShopFormRenderer
+
+    reason = forms.CharField(label="Why? (optional)", max_length=MAX_REASON, required=False)
 
 
 def address_of(order: Order | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from money import Money
 from shop.countries import COUNTRIES
 
 MAX_QUANTITY = 99
+MAX_REASON = 200
 MAX_LINES = 50
 # The index and the search have to spell this alike, or the index is not used.
 PRODUCT_TEXT = SearchVector("name", weight="A", config="english") + SearchVector(
@@ -154,6 +155,7 @@ class Order(models.Model):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+        permissions = [("handle_returns", "Can tell that a returned parcel is here, and what was found in it")]
         indexes = [
             models.Index(F("user"), F("created_at").desc(), F("id").desc(), name="order_history"),
             models.Index(F("created_at").desc(), F("id").desc(), name="order_newest"),

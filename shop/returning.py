@@ -6,7 +6,7 @@ It holds the return, not the order: see docs/decisions/a-return-does-not-hold-it
 from datetime import timedelta
 
 from sagas.definition import Await, AwaitPerson, Begin, Lock, Pivot, RemoteStep, Retry, Saga, Step, minutes, seconds
-from shop.after_sales import RETURN, ask_to_return
+from shop.after_sales import ask_to_return
 from shop.giving_back import find_refund
 from shop.returning_steps import (
     ReturnData,
@@ -17,6 +17,7 @@ from shop.returning_steps import (
     sort_goods,
     tell_why_not_returned,
 )
+from shop.selectors import RETURN
 
 __all__ = ["ReturnData", "ReturnOrder"]
 

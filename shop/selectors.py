@@ -12,6 +12,10 @@ from inventory import selectors as inventory
 from sagas import selectors as sagas
 from shop.models import PRODUCT_TEXT, Category, Order, Product
 
+CHECKOUT = "shop.checkout"
+CANCELLATION = "shop.cancel_order"
+RETURN = "shop.return"
+
 
 def categories() -> QuerySet[Category]:
     """The shelves in the shop's order."""
@@ -66,7 +70,23 @@ def order_with_lines(number: str) -> Order:
     return Order.objects.prefetch_related("lines").get(number=number)
 
 
+def checkout_and_wish(number: str) -> tuple[Any, Any]:
+    """An order's checkout, and what was asked for it last: the saga of its cancellation or its return.
+
+    With their steps, in two queries; None where there is none.
+    """
+    found = list(_sagas_of(number).filter(definition__in=(CHECKOUT, CANCELLATION, RETURN)))
+    checkout = next((saga for saga in found if saga.definition == CHECKOUT), None)
+    return checkout, next((saga for saga in found if saga.definition != CHECKOUT), None)
+
+
 def latest_saga(definition: str, number: str) -> Any:
-    """The last saga of one definition for an order, with its steps, or None; one that came to nothing may be followed
-    by another, whose key is the order's number and a count."""
-    return sagas.with_steps().filter(definition=definition, business_key__startswith=number).order_by("-id").first()
+    """The last saga of one definition for an order, with its steps, or None.
+
+    One that came to nothing may be followed by another: the order's number and a count are its key.
+    """
+    return _sagas_of(number).filter(definition=definition).first()
+
+
+def _sagas_of(number: str) -> QuerySet[Any]:
+    return sagas.with_steps().filter(business_key__startswith=number).order_by("-id")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from shop.views import accounts, cart, catalogue, checkout, orders
+from shop.views import accounts, after_sales, cart, catalogue, checkout, orders
 
 app_name = "shop"
 
@@ -18,6 +18,8 @@ urlpatterns = [
     path("orders/", orders.history, name="orders"),
     path("orders/<str:number>/", orders.show, name="order"),
     path("orders/<str:number>/status/", orders.status, name="order-status"),
+    path("orders/<str:number>/cancel/", after_sales.cancel, name="order-cancel"),
+    path("orders/<str:number>/return/", after_sales.give_back, name="order-return"),
     path("orders/<str:number>/open/<str:token>/", orders.open_with_token, name="order-open"),
     path("account/sign-up/", accounts.sign_up, name="sign-up"),
     path("account/login/", accounts.Login.as_view(), name="login"),

@@ -1,5 +1,7 @@
 """What the shop's API refuses. ``default_code`` is the stable type of the problem; the docstring is its page."""
 
+from typing import Any
+
 from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
 
 
@@ -98,3 +100,23 @@ class OrderInProgress(APIException):
     default_detail = "A saga holds the order. Send the same again in a while."
     title = "The order is being worked on"
     wait = 30
+
+
+class NotForThisOrder(APIException):
+    """What was asked for does not fit where the order is. Nothing was changed.
+
+    `instead` names what can be asked for: `cancel`, `return`, or null. `in_progress` is the saga that holds the
+    order or its return, or null.
+    """
+
+    status_code = 409
+    default_code = "not_for_this_order"
+    default_detail = "The parcel is on its way, so the order can no longer be cancelled. You can return it instead."
+    title = "The order is past that, or not there yet"
+
+    def __init__(
+        self, detail: str | None = None, instead: str = "return", holder: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail)
+        told = {**holder, "saga": str(holder["saga"]), "since": holder["since"].isoformat()} if holder else None
+        self.extensions = {"instead": instead or None, "in_progress": told}

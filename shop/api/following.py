@@ -7,13 +7,14 @@ from payments import selectors as payments
 from sagas import selectors as sagas
 from shipping import selectors as shipping
 from shop.models import Order
-from shop.progress import CHECKOUT
+from shop.selectors import CANCELLATION, checkout_and_wish
+from shop.way_back import came_to_nothing
 from shop.wording import why_cancelled
 
 
 def order_document(order: Order) -> dict[str, Any]:
     """What `OrderSerializer` tells of ``order``. Reads only."""
-    saga = sagas.saga_of(CHECKOUT, order.number)
+    checkout, wish = checkout_and_wish(order.number)
     holder = sagas.lock_holder("shop.order", order.number)
     return {
         "number": order.number,
@@ -21,17 +22,24 @@ def order_document(order: Order) -> dict[str, Any]:
         "created_at": order.created_at,
         "confirmed_at": order.confirmed_at,
         "cancelled_at": order.cancelled_at,
-        "in_progress": _in_progress(holder) if holder else None,
+        "in_progress": in_progress(holder) if holder else None,
         "lines": order.lines.all(),
         "total": order.total,
         "payment": _payment(order),
         "shipment": shipping.shipment_of(order.number),
-        "failure": _failure(order, saga.failure if saga else None),
+        "failure": _failure(order, checkout.failure if checkout else None),
+        "asked_for": _asked_for(wish) if wish else None,
     }
 
 
-def _in_progress(holder: sagas.LockHolder) -> dict[str, Any]:
+def in_progress(holder: sagas.LockHolder) -> dict[str, Any]:
+    """Who holds an order, as the API tells it."""
     return {"holder": holder.definition, "saga": holder.saga_id, "since": holder.since, "step": holder.step}
+
+
+def _asked_for(wish: Any) -> dict[str, Any]:
+    what = "cancel" if wish.definition == CANCELLATION else "return"
+    return {"what": what, "saga": wish.pk, "status": wish.status, "message": came_to_nothing(wish)}
 
 
 def _payment(order: Order) -> dict[str, Any] | None:

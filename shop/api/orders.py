@@ -27,7 +27,7 @@ from shop.api.idempotency import answer_once
 from shop.api.serializers import OrderRequest, OrderSerializer, PlacedOrder
 from shop.exceptions import MixedCurrencies, NotEnoughStock, OrderRefused, UnknownProduct
 from shop.models import IdempotencyKey, Order
-from shop.progress import CHECKOUT
+from shop.selectors import CHECKOUT
 from shop.services import Address, access_token_of, opens_order, place_order
 
 _EXAMPLE = {
@@ -123,7 +123,7 @@ class OrderDetail(APIView):
 
         Everybody else gets the answer of an order that does not exist.
         """
-        order = _visible_order(request, number)
+        order = visible_order(request, number)
         return Response(OrderSerializer(order_document(order)).data, headers={"Cache-Control": "no-store"})
 
 
@@ -170,7 +170,8 @@ def _refuse(refusal: OrderRefused, skus: list[str]) -> NoReturn:
             raise ValidationError({f"{line}.quantity" if sku else line: str(refusal)}) from refusal
 
 
-def _visible_order(request: Request, number: str) -> Order:
+def visible_order(request: Request, number: str) -> Order:
+    """The order, for its customer, for a holder of its access token, and for staff; else `Http404`."""
     token = request.headers.get("X-Order-Token", "")
     order = Order.objects.filter(number=number).prefetch_related("lines").first()
     if order is None:

@@ -126,6 +126,15 @@ class FailureSerializer(serializers.Serializer[Any]):
     message = serializers.CharField(help_text="For the shopper.")
 
 
+class AskedForSerializer(serializers.Serializer[Any]):
+    what = serializers.ChoiceField(choices=["cancel", "return"])
+    saga = serializers.UUIDField()
+    status = serializers.CharField(
+        help_text="Of the saga: COMPLETED when it is done, COMPENSATED when it came to nothing."
+    )
+    message = serializers.CharField(allow_blank=True, help_text="Why it came to nothing, for the shopper.")
+
+
 class OrderSerializer(serializers.Serializer[Any]):
     """An order, what is being done with it, and what became of its money and its parcel."""
 
@@ -140,3 +149,4 @@ class OrderSerializer(serializers.Serializer[Any]):
     payment = PaymentSerializer(allow_null=True)
     shipment = ShipmentSerializer(allow_null=True)
     failure = FailureSerializer(allow_null=True)
+    asked_for = AskedForSerializer(allow_null=True, help_text="The last cancellation or return.")

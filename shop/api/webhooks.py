@@ -20,8 +20,9 @@ from sagas import services as sagas
 from sagas.exceptions import LockTaken
 from shipping import exceptions as shipping_exceptions
 from shipping import services as shipping
+from shop.after_sales import parcel_came_back
 from shop.api.exceptions import OrderInProgress, WebhookInvalid
-from shop.progress import CHECKOUT
+from shop.selectors import CHECKOUT
 from shop.services import follow_parcel
 
 
@@ -74,7 +75,7 @@ class ShippingWebhook(Webhook):
         responses={204: OpenApiResponse(description="Stored. A repetition changes nothing.")},
     )
     def post(self, request: Request) -> Response:
-        """Tracking moves the order to shipped and to delivered, never back."""
+        """Tracking moves an order to shipped and to delivered, never back; a parcel that came back, its return."""
         return self.answer(request, _parcel_news)
 
 
@@ -94,6 +95,8 @@ def _parcel_news(body: bytes, signature: str) -> None:
         raise WebhookInvalid(str(error)) from error
     if event.reference:
         sagas.wake(CHECKOUT, event.reference, why=f"the carrier sent {event.event_id}")
+        if event.tracking_status == "return_to_sender":
+            parcel_came_back(event.reference, told_by="carrier")
         try:
             follow_parcel(event.reference, event.tracking_status)
         except LockTaken as error:

@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-created_at', '-id'],
+                'permissions': [('handle_returns', 'Can tell that a returned parcel is here, and what was found in it')],
             },
         ),
         migrations.CreateModel(

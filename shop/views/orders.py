@@ -14,9 +14,9 @@ from django_htmx.http import HTMX_STOP_POLLING
 
 from shop.models import Order
 from shop.progress import progress_of
-from shop.selectors import order_for, orders_of
+from shop.selectors import orders_of
 from shop.services import opens_order
-from shop.views.requests import account_of, opened_orders, remember_order
+from shop.views.requests import account_of, order_or_404, remember_order
 
 PAGE_SIZE = 20
 
@@ -36,7 +36,7 @@ def history(request: HttpRequest) -> HttpResponse:
 @require_safe
 def show(request: HttpRequest, number: str) -> HttpResponse:
     """The order, and how far it is."""
-    order = _order_or_404(request, number)
+    order = order_or_404(request, number)
     return render(request, "shop/order.html", {"order": order, "progress": progress_of(order)})
 
 
@@ -48,7 +48,7 @@ def status(request: HttpRequest, number: str) -> HttpResponse:
     204 leaves the page as it is, when nothing is new since ``seen``: a screen reader is told only news.
     286 ends the polling.
     """
-    order = _order_or_404(request, number)
+    order = order_or_404(request, number)
     progress = progress_of(order)
     if progress.live and progress.digest == request.GET.get("seen"):
         return HttpResponse(status=204)
@@ -66,10 +66,3 @@ def open_with_token(request: HttpRequest, number: str, token: str) -> HttpRespon
         raise Http404
     remember_order(request, number)
     return redirect(order)
-
-
-def _order_or_404(request: HttpRequest, number: str) -> Order:
-    order = order_for(number, request.user, opened_orders(request))
-    if order is None:
-        raise Http404
-    return order

@@ -1,9 +1,12 @@
 """What the pages ask of a request."""
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
+
+from shop.models import Order
+from shop.selectors import order_for
 
 _OPENED = "orders"
 _MOST_OPENED = 50
@@ -30,6 +33,14 @@ def remember_order(request: HttpRequest, number: str) -> None:
     """Let this session see the order ``number`` from now on."""
     others = [other for other in opened_orders(request) if other != number]
     request.session[_OPENED] = [*others, number][-_MOST_OPENED:]
+
+
+def order_or_404(request: HttpRequest, number: str) -> Order:
+    """The order, for its owner and for a session that placed or opened it."""
+    order = order_for(number, request.user, opened_orders(request))
+    if order is None:
+        raise Http404
+    return order
 
 
 def vary_on_htmx(response: HttpResponse) -> HttpResponse:

@@ -70,7 +70,7 @@ def settle() -> None:
 
 
 def cancel_at(boundary: str, *, and_die: bool) -> tuple[Order, Asked]:
-    """Cancel an order while its checkout stands at ``boundary``; its worker goes on with what it had in hand, or dies."""
+    """Cancel an order while its checkout stands at ``boundary``; its worker goes on with what it has, or dies."""
     order, asked = place(("MUG", 2)), None
     for where in boundaries(order):
         if where == boundary and asked is None:
