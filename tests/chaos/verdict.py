@@ -1,0 +1,259 @@
+"""Whether everything is right: at rest, by our rows, by the bank's and the carrier's own ledgers, by the clients' logs.
+
+Plain SQL and dictionaries: nothing here trusts the code that is tested.
+"""
+
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.chaos.shoppers import STOCK, Shoppers, Wish
+from tests.chaos.world import WEATHER, World
+
+Rows = list[dict[str, Any]]
+
+LIVE = "status NOT IN ('COMPLETED', 'COMPENSATED', 'ABANDONED', 'SUSPENDED')"
+PAID = ("confirmed", "shipped", "delivered")
+ORDERS = """
+    SELECT o.number, o.email, o.status, o.total_amount AS total, o.currency, o.created_at,
+           saga.status AS saga, saga.suspend_reason, payment.status AS payment, payment.captured_amount AS captured,
+           payment.refunded_amount AS refunded, shipment.status AS shipment, shipment.tracking_code
+      FROM shop_order o
+      LEFT JOIN sagas_sagainstance saga ON saga.definition = 'shop.checkout' AND saga.business_key = o.number
+      LEFT JOIN payments_payment payment ON payment.reference = o.number
+      LEFT JOIN shipping_shipment shipment ON shipment.reference = o.number
+"""
+SOLD = """
+    SELECT line.sku, sum(line.quantity)::int AS sold FROM shop_orderline line JOIN shop_order o ON o.id = line.order_id
+     WHERE o.status IN ('confirmed', 'shipped', 'delivered') GROUP BY line.sku
+"""
+
+
+def live_sagas(world: World) -> int:
+    return int(world.rows(f"SELECT count(*) AS n FROM sagas_sagainstance WHERE {LIVE}")[0]["n"])
+
+
+def suspended(world: World) -> Rows:
+    return world.rows(
+        "SELECT id::text, definition, business_key, suspend_reason, attention, stalls FROM sagas_sagainstance"
+        " WHERE status = 'SUSPENDED' ORDER BY id"
+    )
+
+
+def violations(world: World, shoppers: Shoppers, stock_before: dict[str, int]) -> list[str]:
+    """Every rule that does not hold, in words. Call it when all is at rest."""
+    orders = {order["number"]: order for order in world.rows(ORDERS)}
+    return [
+        *at_rest(world),
+        *money(orders, world.ledger("bank")),
+        *parcels(orders, world.ledger("carrier")),
+        *stock(world, stock_before),
+        *promises(world, shoppers, orders),
+        *audit(world),
+    ]
+
+
+def at_rest(world: World) -> Iterator[str]:
+    yield from (
+        f"saga {row['business_key']} is still {row['status']}"
+        for row in world.rows(f"SELECT business_key, status FROM sagas_sagainstance WHERE {LIVE}")
+    )
+    yield from (
+        f"saga {row['business_key']} is suspended without a reason"
+        for row in suspended(world)
+        if not row["suspend_reason"]
+    )
+
+
+def money(orders: dict[str, dict[str, Any]], ledger: Rows) -> Iterator[str]:
+    """The bank's ledger against our orders: captured once and in full, or nothing captured and nothing held."""
+    at_bank = defaultdict(list)
+    for payment in ledger:
+        at_bank[payment["reference"]].append(payment)
+    for reference in at_bank.keys() - orders.keys():
+        yield f"the bank has a payment for {reference or 'nothing'}, which is no order"
+    for number, order in orders.items():
+        payments = at_bank[number]
+        kept = sum(payment["captured"] - payment["refunded"] for payment in payments)
+        held = sum(payment["held"] for payment in payments)
+        captures = [payment for payment in payments if payment["captured"]]
+        if len(payments) > 1:
+            yield f"{number} has {len(payments)} payments at the bank"
+        if len(captures) > 1:
+            yield f"{number} was captured {len(captures)} times"
+        if order["saga"] == "SUSPENDED":
+            continue
+        due = order["total"] if order["status"] in PAID else 0
+        if kept != due:
+            yield f"{number} is {order['status']}: the bank keeps {kept}, due are {due}"
+        if held:
+            yield f"{number} is {order['status']}: the bank still holds {held}"
+        ours = (order["captured"] or 0) - (order["refunded"] or 0)
+        if ours != kept:
+            yield f"{number}: our row says {ours}, the bank keeps {kept}"
+        if any(payment["currency"] != order["currency"] for payment in captures):
+            yield f"{number} was captured in another currency"
+
+
+def parcels(orders: dict[str, dict[str, Any]], ledger: Rows) -> Iterator[str]:
+    """The carrier's ledger against our orders: one label for a confirmed order, none that is paid for otherwise."""
+    labels = defaultdict(list)
+    for shipment in ledger:
+        if shipment["tracking_code"]:
+            labels[shipment["reference"]].append(shipment)
+    for reference in labels.keys() - orders.keys():
+        yield f"the carrier has a label for {reference or 'nothing'}, which is no order"
+    for number, order in orders.items():
+        paid_for = [label for label in labels[number] if label["refund_status"] not in ("submitted", "refunded")]
+        if len(labels[number]) > 1:
+            yield f"{number} has {len(labels[number])} labels, {len(paid_for)} of them not refunded"
+        if order["saga"] == "SUSPENDED":
+            continue
+        due = 1 if order["status"] in PAID else 0
+        if len(paid_for) != due:
+            yield f"{number} is {order['status']}: {len(paid_for)} labels are paid for, due are {due}"
+        elif due and paid_for[0]["tracking_code"] != order["tracking_code"]:
+            yield f"{number}: our label is {order['tracking_code']}, the carrier's {paid_for[0]['tracking_code']}"
+
+
+def stock(world: World, before: dict[str, int]) -> Iterator[str]:
+    sold = {row["sku"]: row["sold"] for row in world.rows(SOLD)}
+    suspended_holds = bool(suspended(world))
+    for row in world.rows("SELECT sku, on_hand, reserved FROM inventory_stockitem WHERE sku = ANY(%s)", list(before)):
+        sku, gone = row["sku"], before[row["sku"]] - row["on_hand"]
+        if gone != sold.get(sku, 0):
+            yield f"{sku}: {gone} left the stock, {sold.get(sku, 0)} were sold"
+        if sold.get(sku, 0) > before[sku]:
+            yield f"{sku}: {sold[sku]} were sold, there were {before[sku]}"
+        if row["reserved"] and not suspended_holds:
+            yield f"{sku}: {row['reserved']} are still reserved"
+
+
+def promises(world: World, shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What the clients were told against what is: Jepsen's question, of orders."""
+    by_email = defaultdict(list)
+    for order in orders.values():
+        by_email[order["email"]].append(order)
+    wished = {wish.email: wish for wish in shoppers.wishes}
+    for email in by_email.keys() - wished.keys():
+        yield f"an order for {email}, which nobody placed"
+    for email, wish in wished.items():
+        placed = by_email.get(email, [])
+        if len(placed) > 1:
+            yield f"{email} asked once and has {len(placed)} orders"
+        for answer in wish.accepted:
+            if answer.body.get("number") not in orders:
+                yield f"{email} was told of order {answer.body.get('number')}, which does not exist"
+        if len({told(answer.body) for answer in wish.accepted}) > 1:
+            yield f"{email} was given different answers for one key"
+        for answer in wish.answers:
+            committed = [o for o in placed if answer.sent_at <= o["created_at"].timestamp() <= answer.came_at]
+            if answer.status >= 500 and answer.status != 503 and committed:
+                yield f"{email} was answered {answer.status} though {committed[0]['number']} was placed"
+    with ThreadPoolExecutor(8) as pool:
+        accepted = [wish for wish in shoppers.wishes if wish.accepted]
+        for wish, problem in zip(accepted, pool.map(lambda w: asked_again(shoppers, w), accepted), strict=True):
+            if problem:
+                yield f"{wish.email}: {problem}"
+
+
+def told(body: dict[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True)
+
+
+def asked_again(shoppers: Shoppers, wish: Wish) -> str:
+    """Everything works again, so the same request gets the same answer at once."""
+    before = told(wish.accepted[0].body)
+    answer = shoppers.send(wish)
+    if answer.status != 202:
+        return f"asked again, the answer is {answer.status}: {str(answer.body)[:200]}"
+    return "" if told(answer.body) == before else "asked again, the answer is another one"
+
+
+def audit(world: World) -> Iterator[str]:
+    """The shop's own auditor, as an operator runs it."""
+    done = world.manage("audit", "--json")
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        yield f"the audit did not run: {done.stderr[-400:]}"
+        return
+    yield from (
+        f"audit: {found['rule']} {found['subject']}: {found['found']}, expected {found['expected']}"
+        for found in report["violations"]
+    )
+
+
+# --- numbers and evidence -------------------------------------------------------------------------
+
+
+def numbers(world: World, seconds: float, healed_at: float) -> dict[str, Any]:
+    """What was achieved meanwhile. Waits are from placed to at rest."""
+    waits = world.rows(
+        """
+        SELECT count(*)::int AS ended, coalesce(max(extract(epoch FROM ended_at - created_at)), 0)::float AS longest,
+               coalesce(percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP
+                   (ORDER BY extract(epoch FROM ended_at - created_at)), '{0,0}')::float[] AS percentiles,
+               count(*) FILTER (WHERE ended_at < to_timestamp(%s))::int AS under_fire
+          FROM sagas_sagainstance WHERE ended_at IS NOT NULL
+        """,
+        healed_at,
+    )[0]
+    by_status = world.rows("SELECT status, count(*)::int AS n FROM shop_order GROUP BY status ORDER BY status")
+    sagas = world.rows("SELECT status, count(*)::int AS n FROM sagas_sagainstance GROUP BY status ORDER BY status")
+    outcomes = world.rows("SELECT outcome, count(*)::int AS n FROM sagas_stepattempt GROUP BY outcome ORDER BY outcome")
+    log = world.log.read_text(errors="replace")
+    return {
+        "orders": {row["status"]: row["n"] for row in by_status},
+        "sagas": {row["status"]: row["n"] for row in sagas},
+        "attempts": {row["outcome"] or "open": row["n"] for row in outcomes},
+        "sagas ended while faults lasted": waits["under_fire"],
+        "sagas a second while faults lasted": round(waits["under_fire"] / seconds, 2),
+        "wait p50 s": round(waits["percentiles"][0], 2),
+        "wait p99 s": round(waits["percentiles"][1], 2),
+        "longest wait s": round(waits["longest"], 2),
+        "late outcomes that missed (fenced)": log.count("a late outcome of"),
+        "tracebacks in the log": dict(Counter(last_lines(log))),
+    }
+
+
+def last_lines(log: str) -> Iterator[str]:
+    """The exception that each traceback in the log ends with."""
+    inside: set[str] = set()
+    for line in log.splitlines():
+        part, _, text = line.partition(" | ")
+        if text.startswith("Traceback (most recent call last)"):
+            inside.add(part)
+        elif part in inside and text and not text.startswith(" "):
+            inside.discard(part)
+            yield f"{part.strip()}: {text[:120]}"
+
+
+def evidence(world: World) -> dict[str, Any]:
+    """Everything about the sagas that did not end, and what PostgreSQL is doing, for whoever looks for the reason."""
+    stuck = "SELECT id FROM sagas_sagainstance WHERE status NOT IN ('COMPLETED', 'COMPENSATED') ORDER BY id LIMIT 20"
+    questions = {
+        "sagas": f"SELECT to_jsonb(s) AS row FROM sagas_sagainstance s WHERE id IN ({stuck})",
+        "steps": f"SELECT to_jsonb(s) AS row FROM sagas_sagastep s WHERE saga_id IN ({stuck}) ORDER BY id",
+        "attempts": f"SELECT to_jsonb(a) AS row FROM sagas_stepattempt a WHERE saga_id IN ({stuck}) ORDER BY id",
+        "events": f"SELECT to_jsonb(e) AS row FROM sagas_sagaevent e WHERE saga_id IN ({stuck}) ORDER BY id",
+        "semantic locks": "SELECT to_jsonb(l) AS row FROM sagas_semanticlock l LIMIT 50",
+        "sessions": "SELECT to_jsonb(a) AS row FROM pg_stat_activity a WHERE datname = current_database()",
+        "database locks": "SELECT to_jsonb(l) AS row FROM pg_locks l WHERE NOT granted",
+    }
+    found: dict[str, Any] = {"at": time.time()}
+    for name, question in questions.items():
+        try:
+            found[name] = [row["row"] for row in world.rows(question)]
+        except WEATHER as error:
+            found[name] = str(error)
+    return found
+
+
+def stock_before(world: World) -> dict[str, int]:
+    skus = [sku for sku, _, _ in STOCK]
+    rows = world.rows("SELECT sku, on_hand FROM inventory_stockitem WHERE sku = ANY(%s)", skus)
+    return {row["sku"]: row["on_hand"] for row in rows}
