@@ -23,19 +23,18 @@ from sagas import locks
 from sagas import selectors as sagas
 from sagas.admin.links import register_resource_page
 from sagas.admin.paging import BoundedPaginator
-from sagas.admin.selectors import sagas_of_key
 from sagas.admin.words import badge
 from sagas.exceptions import LockTaken
 from shipping import selectors as shipping
 from shop.models import Order, OrderLine
+from shop.return_admin import ReturnForms
+from shop.selectors import sagas_of_order
 
 ORDER = "shop.order"
 
 if TYPE_CHECKING:
-    OrderModelAdmin = admin.ModelAdmin[Order]
     LineInline = admin.TabularInline[OrderLine, Order]
 else:
-    OrderModelAdmin = admin.ModelAdmin
     LineInline = admin.TabularInline
 
 
@@ -74,7 +73,7 @@ class OrderList(ChangeList):
 
 
 @admin.register(Order)
-class OrderAdmin(OrderModelAdmin):
+class OrderAdmin(ReturnForms):
     list_display = ["number", "state", "held_by", "email", "price", "placed"]
     list_filter = ["status"]
     list_max_show_all = 0
@@ -217,7 +216,7 @@ def _around(order: Order) -> dict[str, Any]:
     payment = payments.payment_of(order.number)
     return {
         "holder": holder_of(order),
-        "sagas": [(saga, badge(saga.status), sagas.waiting_words(saga)) for saga in sagas_of_key(order.number)],
+        "sagas": [(saga, badge(saga.status), sagas.waiting_words(saga)) for saga in sagas_of_order(order.number)],
         "payment": payment,
         "amounts": [
             (words, Money(amount, payment.currency))

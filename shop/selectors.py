@@ -70,12 +70,17 @@ def order_with_lines(number: str) -> Order:
     return Order.objects.prefetch_related("lines").get(number=number)
 
 
+def sagas_of_order(number: str) -> QuerySet[Any]:
+    """All the sagas of an order with their steps, newest first. Their keys are its number, or that and a count."""
+    return sagas.with_steps().filter(business_key__startswith=number).order_by("-id")
+
+
 def checkout_and_wish(number: str) -> tuple[Any, Any]:
     """An order's checkout, and what was asked for it last: the saga of its cancellation or its return.
 
     With their steps, in two queries; None where there is none.
     """
-    found = list(_sagas_of(number).filter(definition__in=(CHECKOUT, CANCELLATION, RETURN)))
+    found = list(sagas_of_order(number).filter(definition__in=(CHECKOUT, CANCELLATION, RETURN)))
     checkout = next((saga for saga in found if saga.definition == CHECKOUT), None)
     return checkout, next((saga for saga in found if saga.definition != CHECKOUT), None)
 
@@ -85,8 +90,4 @@ def latest_saga(definition: str, number: str) -> Any:
 
     One that came to nothing may be followed by another: the order's number and a count are its key.
     """
-    return _sagas_of(number).filter(definition=definition).first()
-
-
-def _sagas_of(number: str) -> QuerySet[Any]:
-    return sagas.with_steps().filter(business_key__startswith=number).order_by("-id")
+    return sagas_of_order(number).filter(definition=definition).first()

@@ -7,11 +7,6 @@ from sagas.selectors import with_steps
 from sagas.states import SagaStatus
 
 
-def sagas_of_key(key: str) -> list[SagaInstance]:
-    """Every saga about the thing named ``key``, newest first, with its steps; at most 50. Two queries."""
-    return list(with_steps().filter(business_key=key).order_by("-id")[:50])
-
-
 def saga_for_page(saga_id: UUID) -> SagaInstance | None:
     """One saga with its steps, in two queries."""
     return with_steps().select_related("caused_by").filter(pk=saga_id).first()
