@@ -111,9 +111,11 @@ def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     active = _active_steps(plan, saga)
     if not active:
         return _ended(saga, SagaStatus.COMPLETED)
-    if any(saga.steps[p.position].action is ActionStatus.FAILED for p in active):
-        # Given up, and nobody has said yet to try again or to turn back.
-        reason = SuspendReason.CONTRACT_VIOLATION if saga.pivot_passed else SuspendReason.RETRIES_EXHAUSTED
+    failed = [s for s in (saga.steps[p.position] for p in active) if s.action is ActionStatus.FAILED]
+    if failed:
+        # Given up, and nobody has said yet to try again or to turn back. A refusal leaves no failures to count.
+        gave_up = any(state.failures for state in failed)
+        reason = SuspendReason.RETRIES_EXHAUSTED if gave_up else SuspendReason.CONTRACT_VIOLATION
         return replace(suspended(saga, reason), wake_at=None, waiting_on=None)
     for step in active:
         saga = _waited(step, saga, now)

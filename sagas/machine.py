@@ -106,7 +106,7 @@ def _finish_action(step: PlannedStep, saga: SagaState, outcome: Outcome, now: da
         signals = saga.signals - {step.name}
         return replace(saga, pivot_passed=saga.pivot_passed or step.pivot, signals=signals, attention="")
     if kind is OutcomeKind.REFUSED:
-        saga = saga.with_step(at, action=ActionStatus.FAILED)
+        saga = saga.with_step(at, action=ActionStatus.FAILED, failures=0)
         if saga.pivot_passed:
             return suspended(saga, SuspendReason.CONTRACT_VIOLATION)
         return turned(saga, step.name, outcome.code, outcome.message)

@@ -70,12 +70,11 @@ def test_a_receipt_is_kept_and_an_error_forgotten_when_a_step_is_done():
     assert (state.receipt, state.error, state.failures, state.action_attempts) == ({"code": "R1"}, "", 0, 2)
 
 
-def test_progress_is_due_now_and_not_since_the_lease_began():
-    walk = walk_at("authorize")
-    walk.work(lambda _: done())
+def test_progress_is_due_since_it_was_made_and_not_since_the_saga_was_taken_up():
+    walk = walk_at("reserve")
     walk.wait(seconds(12))
 
-    walk.answer(Task(2, Side.ACTION), done())
+    walk.attempt(done())
 
     assert walk.saga.wake_at == walk.now
 

@@ -104,6 +104,16 @@ def test_a_compensation_is_tried_without_end(outcome):
     assert walk.saga.failure == {"step": "capture", "code": "declined", "message": "no money"}
 
 
+def test_a_compensation_has_a_budget_of_its_own():
+    walk = walk_at("authorize")
+    again(walk, unknown("cut"), times=3)
+    assert walk.saga.backward
+
+    again(walk, transient("busy"), times=1)
+
+    assert (step(walk, "authorize").failures, walk.saga.attention) == (1, "")
+
+
 @pytest.mark.parametrize(("outcome", "times"), [(refused(), 1), (bug(definite=False), 3)])
 def test_a_compensation_that_cannot_work_waits_for_a_person(outcome, times):
     walk = walk_at("capture")
