@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import verdict
+from tests.chaos import evidence, verdict
 from tests.chaos.nemesis import LATEST_ACT, Nemesis
 from tests.chaos.shoppers import SCARCE, STOCK, Shoppers
 from tests.chaos.tally import Tally
@@ -115,10 +115,10 @@ def _run(world: World, result: Result) -> None:
     result.violations += verdict.violations(world, shoppers, before)
     result.suspended = verdict.suspended(world)
     result.clients = shoppers.counts()
-    result.numbers = verdict.numbers(world, options.seconds, healed_at)
+    result.numbers = evidence.numbers(world, options.seconds, healed_at)
     result.violations += _hollow(result)
     if result.violations or result.suspended:
-        result.evidence = verdict.evidence(world)
+        result.evidence = evidence.stuck_sagas(world)
 
 
 def _hollow(result: Result) -> list[str]:

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ STOCK = [
     ("HOM-MIRROR", 3, 5),
 ]
 SCARCE = ("DSK-CLOCK", "HOM-MIRROR")
-CARDS = [("pm_card_visa", 88), ("pm_card_chargeDeclined", 8), ("pm_card_chargeDeclinedInsufficientFunds", 4)]
+GOOD_CARD = "pm_card_visa"
+CARDS = [(GOOD_CARD, 88), ("pm_card_chargeDeclined", 8), ("pm_card_chargeDeclinedInsufficientFunds", 4)]
 NOWHERE = "00000"  # where the carrier delivers nothing
 LONGEST_PATIENCE = 90.0
 AT_ONCE = 24
@@ -48,7 +50,9 @@ class Wish:
     body: dict[str, Any]
     twin: bool  # the same request a second time, at the same time
     gives_up: bool  # goes away when the answer is lost
+    cancels_after: float | None  # changes their mind so many seconds after the order was accepted
     answers: list[Answer] = field(default_factory=list)
+    cancel_answers: list[Answer] = field(default_factory=list)
 
     @property
     def email(self) -> str:
@@ -59,8 +63,21 @@ class Wish:
         return [answer for answer in self.answers if 200 <= answer.status < 300]
 
     @property
-    def settled(self) -> bool:
-        return bool(self.accepted) or any(is_final(answer) for answer in self.answers)
+    def can_be_carried_out(self) -> bool:
+        """Nothing but the shopper stands in the way: a good card, an address, goods in plenty."""
+        return (
+            self.body["payment_token"] == GOOD_CARD
+            and self.body["shipping_address"]["postal_code"] != NOWHERE
+            and not any(line["sku"] in SCARCE for line in self.body["lines"])
+        )
+
+    @property
+    def asked_to_cancel(self) -> bool:
+        return bool(self.cancel_answers)
+
+    @property
+    def cancel_accepted(self) -> bool:
+        return any(answer.status == 202 for answer in self.cancel_answers)
 
 
 def is_final(answer: Answer) -> bool:
@@ -107,12 +124,15 @@ class Shoppers:
         self.leave()
 
     def counts(self) -> dict[str, int]:
-        statuses = Counter(f"answer {a.status or 'lost'}" for wish in self.wishes for a in wish.answers)
+        answers = [answer for wish in self.wishes for answer in (*wish.answers, *wish.cancel_answers)]
+        statuses = Counter(f"answer {answer.status or 'lost'}" for answer in answers)
         return {
             "orders wished": len(self.wishes),
             "orders accepted": sum(bool(wish.accepted) for wish in self.wishes),
             "requests repeated after a lost answer": sum(self._repeated(wish) for wish in self.wishes),
             "requests sent twice at once": sum(wish.twin for wish in self.wishes),
+            "orders asked to be cancelled": sum(wish.asked_to_cancel for wish in self.wishes),
+            "cancellations accepted": sum(wish.cancel_accepted for wish in self.wishes),
             "wishes not sent, too many under way": self.too_busy,
             **dict(sorted(statuses.items())),
         }
@@ -150,7 +170,13 @@ class Shoppers:
             "payment_token": self._one_of(CARDS),
         }
         key = f"chaos-{self.prefix}-{number:06d}"
-        return Wish(key, body, twin=pick.random() < 0.10, gives_up=pick.random() < 0.25)
+        return Wish(
+            key,
+            body,
+            twin=pick.random() < 0.10,
+            gives_up=pick.random() < 0.25,
+            cancels_after=pick.uniform(0, 4) if pick.random() < 0.10 else None,
+        )
 
     def _one_of(self, weighted: list[tuple[str, int]]) -> str:
         return self.random.choices([value for value, _ in weighted], [weight for _, weight in weighted])[0]
@@ -161,30 +187,44 @@ class Shoppers:
             if twin:
                 twin.start()
             self._until_answered(wish)
+            if wish.cancels_after is not None and wish.accepted and not self._leave.wait(wish.cancels_after):
+                self._until(lambda: self._cancel(wish), lambda answer: 200 <= answer.status < 300 or is_final(answer))
         finally:
             if twin:
                 twin.join()
             self._under_way.release()
 
     def _until_answered(self, wish: Wish) -> None:
+        def is_enough(answer: Answer) -> bool:
+            gone = answer.status == 0 and wish.gives_up
+            return 200 <= answer.status < 300 or is_final(answer) or gone
+
+        self._until(lambda: self.send(wish), is_enough)
+
+    def _until(self, send: Callable[[], Answer], is_enough: Callable[[Answer], bool]) -> None:
+        """Send again, less and less often, until the answer is enough or it is time to leave."""
         give_up_at = time.monotonic() + LONGEST_PATIENCE
         pause = 0.3
-        while True:
-            answer = self.send(wish)
-            lost = answer.status == 0
-            if 200 <= answer.status < 300 or is_final(answer) or (lost and wish.gives_up):
-                return
+        while not is_enough(send()):
             if time.monotonic() > give_up_at or self._leave.wait(pause):
                 return
             pause = min(pause * 1.7, 3.0)
 
     def send(self, wish: Wish) -> Answer:
         """One request of a wish; what came of it is kept."""
-        sent_at, status, body = time.time(), 0, {}
-        with suppress(OSError, HTTPException):
-            status, text, _ = http(self.world.port, "POST", PATH, wish.body, {"Idempotency-Key": wish.key})
-            with suppress(ValueError):
-                body = json.loads(text)
-        answer = Answer(status, body if isinstance(body, dict) else {}, sent_at, time.time())
-        wish.answers.append(answer)
+        wish.answers.append(answer := self._post(PATH, wish.body, {"Idempotency-Key": wish.key}))
         return answer
+
+    def _cancel(self, wish: Wish) -> Answer:
+        order = wish.accepted[0].body
+        path, token = f"{PATH}{order['number']}/cancel/", order["access_token"]
+        wish.cancel_answers.append(answer := self._post(path, {"reason": "changed my mind"}, {"X-Order-Token": token}))
+        return answer
+
+    def _post(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> Answer:
+        sent_at, status, told = time.time(), 0, {}
+        with suppress(OSError, HTTPException):
+            status, text, _ = http(self.world.port, "POST", path, body, headers)
+            with suppress(ValueError):
+                told = json.loads(text)
+        return Answer(status, told if isinstance(told, dict) else {}, sent_at, time.time())

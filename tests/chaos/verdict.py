@@ -4,14 +4,13 @@ Plain SQL and dictionaries: nothing here trusts the code that is tested.
 """
 
 import json
-import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.chaos.shoppers import STOCK, Shoppers, Wish
-from tests.chaos.world import WEATHER, World
+from tests.chaos.shoppers import GOOD_CARD, STOCK, Shoppers, Wish
+from tests.chaos.world import World
 
 Rows = list[dict[str, Any]]
 
@@ -19,7 +18,10 @@ LIVE = "status NOT IN ('COMPLETED', 'COMPENSATED', 'ABANDONED', 'SUSPENDED')"
 PAID = ("confirmed", "shipped", "delivered")
 ORDERS = """
     SELECT o.number, o.email, o.status, o.total_amount AS total, o.currency, o.created_at,
-           saga.status AS saga, saga.suspend_reason, payment.status AS payment, payment.captured_amount AS captured,
+           CASE WHEN EXISTS (SELECT FROM sagas_sagainstance other
+               WHERE starts_with(other.business_key, o.number) AND other.status = 'SUSPENDED')
+               THEN 'SUSPENDED' ELSE saga.status END AS saga,
+           payment.status AS payment, payment.captured_amount AS captured,
            payment.refunded_amount AS refunded, shipment.status AS shipment, shipment.tracking_code
       FROM shop_order o
       LEFT JOIN sagas_sagainstance saga ON saga.definition = 'shop.checkout' AND saga.business_key = o.number
@@ -51,7 +53,8 @@ def violations(world: World, shoppers: Shoppers, stock_before: dict[str, int]) -
         *money(orders, world.ledger("bank")),
         *parcels(orders, world.ledger("carrier")),
         *stock(world, stock_before),
-        *promises(world, shoppers, orders),
+        *promises(shoppers, orders),
+        *wishes_fulfilled(shoppers, orders),
         *audit(world),
     ]
 
@@ -132,7 +135,7 @@ def stock(world: World, before: dict[str, int]) -> Iterator[str]:
             yield f"{sku}: {row['reserved']} are still reserved"
 
 
-def promises(world: World, shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Iterator[str]:
+def promises(shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Iterator[str]:
     """What the clients were told against what is: Jepsen's question, of orders."""
     by_email = defaultdict(list)
     for order in orders.values():
@@ -160,6 +163,21 @@ def promises(world: World, shoppers: Shoppers, orders: dict[str, dict[str, Any]]
                 yield f"{wish.email}: {problem}"
 
 
+def wishes_fulfilled(shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Faults may delay an order, never decide it: what can be carried out is, what was cancelled or declined is not."""
+    by_email = {order["email"]: order for order in orders.values()}
+    for wish in shoppers.wishes:
+        order = by_email.get(wish.email)
+        if order is None or order["saga"] == "SUSPENDED":
+            continue
+        if wish.cancel_accepted and order["status"] != "cancelled":
+            yield f"{order['number']} is {order['status']}, though its cancellation was accepted"
+        if wish.can_be_carried_out and not wish.asked_to_cancel and order["status"] not in PAID:
+            yield f"{order['number']} is {order['status']}, though nothing stood in its way"
+        if wish.body["payment_token"] != GOOD_CARD and order["status"] != "cancelled":
+            yield f"{order['number']} is {order['status']}, though its card is declined"
+
+
 def told(body: dict[str, Any]) -> str:
     return json.dumps(body, sort_keys=True)
 
@@ -185,72 +203,6 @@ def audit(world: World) -> Iterator[str]:
         f"audit: {found['rule']} {found['subject']}: {found['found']}, expected {found['expected']}"
         for found in report["violations"]
     )
-
-
-# --- numbers and evidence -------------------------------------------------------------------------
-
-
-def numbers(world: World, seconds: float, healed_at: float) -> dict[str, Any]:
-    """What was achieved meanwhile. Waits are from placed to at rest."""
-    waits = world.rows(
-        """
-        SELECT count(*)::int AS ended, coalesce(max(extract(epoch FROM ended_at - created_at)), 0)::float AS longest,
-               coalesce(percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP
-                   (ORDER BY extract(epoch FROM ended_at - created_at)), '{0,0}')::float[] AS percentiles,
-               count(*) FILTER (WHERE ended_at < to_timestamp(%s))::int AS under_fire
-          FROM sagas_sagainstance WHERE ended_at IS NOT NULL
-        """,
-        healed_at,
-    )[0]
-    by_status = world.rows("SELECT status, count(*)::int AS n FROM shop_order GROUP BY status ORDER BY status")
-    sagas = world.rows("SELECT status, count(*)::int AS n FROM sagas_sagainstance GROUP BY status ORDER BY status")
-    outcomes = world.rows("SELECT outcome, count(*)::int AS n FROM sagas_stepattempt GROUP BY outcome ORDER BY outcome")
-    log = world.log.read_text(errors="replace")
-    return {
-        "orders": {row["status"]: row["n"] for row in by_status},
-        "sagas": {row["status"]: row["n"] for row in sagas},
-        "attempts": {row["outcome"] or "open": row["n"] for row in outcomes},
-        "sagas ended while faults lasted": waits["under_fire"],
-        "sagas a second while faults lasted": round(waits["under_fire"] / seconds, 2),
-        "wait p50 s": round(waits["percentiles"][0], 2),
-        "wait p99 s": round(waits["percentiles"][1], 2),
-        "longest wait s": round(waits["longest"], 2),
-        "late outcomes that missed (fenced)": log.count("a late outcome of"),
-        "tracebacks in the log": dict(Counter(last_lines(log))),
-    }
-
-
-def last_lines(log: str) -> Iterator[str]:
-    """The exception that each traceback in the log ends with."""
-    inside: set[str] = set()
-    for line in log.splitlines():
-        part, _, text = line.partition(" | ")
-        if text.startswith("Traceback (most recent call last)"):
-            inside.add(part)
-        elif part in inside and text and not text.startswith(" "):
-            inside.discard(part)
-            yield f"{part.strip()}: {text[:120]}"
-
-
-def evidence(world: World) -> dict[str, Any]:
-    """Everything about the sagas that did not end, and what PostgreSQL is doing, for whoever looks for the reason."""
-    stuck = "SELECT id FROM sagas_sagainstance WHERE status NOT IN ('COMPLETED', 'COMPENSATED') ORDER BY id LIMIT 20"
-    questions = {
-        "sagas": f"SELECT to_jsonb(s) AS row FROM sagas_sagainstance s WHERE id IN ({stuck})",
-        "steps": f"SELECT to_jsonb(s) AS row FROM sagas_sagastep s WHERE saga_id IN ({stuck}) ORDER BY id",
-        "attempts": f"SELECT to_jsonb(a) AS row FROM sagas_stepattempt a WHERE saga_id IN ({stuck}) ORDER BY id",
-        "events": f"SELECT to_jsonb(e) AS row FROM sagas_sagaevent e WHERE saga_id IN ({stuck}) ORDER BY id",
-        "semantic locks": "SELECT to_jsonb(l) AS row FROM sagas_semanticlock l LIMIT 50",
-        "sessions": "SELECT to_jsonb(a) AS row FROM pg_stat_activity a WHERE datname = current_database()",
-        "database locks": "SELECT to_jsonb(l) AS row FROM pg_locks l WHERE NOT granted",
-    }
-    found: dict[str, Any] = {"at": time.time()}
-    for name, question in questions.items():
-        try:
-            found[name] = [row["row"] for row in world.rows(question)]
-        except WEATHER as error:
-            found[name] = str(error)
-    return found
 
 
 def stock_before(world: World) -> dict[str, int]:
