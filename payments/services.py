@@ -157,6 +157,14 @@ def record_voided(reference: str) -> None:
             raise ContradictoryAnswer(reference, payment.status, "voided")
 
 
+def close_unanswered(reference: str) -> None:
+    """An authorization that was never answered is known to have had no effect: it is voided, and can never be made.
+
+    Changes nothing else.
+    """
+    _move(reference, [Status.UNKNOWN], Status.VOIDED)
+
+
 def begin_capture(reference: str) -> CaptureRequest:
     """The request that takes the held money. Raises `AlreadyVoided`, `NotAuthorized`."""
     payment = _payment(reference)

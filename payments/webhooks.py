@@ -64,11 +64,15 @@ def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None 
     return EventReceipt(event_id, is_new, reference, _apply(event_id))
 
 
-def apply_pending_events(limit: int = 500) -> int:
-    """Apply stored events that no one finished, and try again those for which nothing was found. Returns how many."""
+def apply_pending_events(limit: int = 500) -> list[EventReceipt]:
+    """Apply stored events that no one finished, and try those again for which nothing was found. Returns them."""
     pending = GatewayEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN]).order_by("id")
-    applied = [_apply(event_id) for event_id in pending.values_list("event_id", flat=True)[:limit]]
-    return sum(status in (EventStatus.APPLIED, EventStatus.SUPERSEDED) for status in applied)
+    applied = [(event, _apply(event.event_id)) for event in pending[:limit]]
+    return [
+        EventReceipt(event.event_id, False, event.reference, status)
+        for event, status in applied
+        if status in (EventStatus.APPLIED, EventStatus.SUPERSEDED)
+    ]
 
 
 @transaction.atomic

@@ -16,7 +16,7 @@ from shipping.adapters.easypost import EasyPostCarrier
 from shipping.carrier import Address, Booking, BookingRequest, CancelRequest, Carrier, Quote
 from shipping.exceptions import AlreadyCancelled, ContradictoryAnswer, ShipmentMismatch, UnknownShipment
 from shipping.models import Shipment
-from shipping.webhooks import EventReceipt, apply_pending_events, receive_event
+from shipping.webhooks import EventReceipt, apply_pending_events, keep_open, receive_event
 
 __all__ = [
     "Address",
@@ -30,6 +30,7 @@ __all__ = [
     "book",
     "cancel",
     "find_booking",
+    "keep_open",
     "open_shipment",
     "quote",
     "receive_event",
@@ -116,6 +117,14 @@ def record_cancelled(reference: str) -> None:
     """No label is held any more. A refused shipment stays refused."""
     if not _move(reference, [Status.UNKNOWN, Status.BOOKED, Status.CANCELLING], Status.CANCELLED):
         _shipment(reference)
+
+
+def close_unanswered(reference: str) -> None:
+    """A booking that was never answered is known to have had no effect: it is cancelled, and can never be made.
+
+    Changes nothing else.
+    """
+    _move(reference, [Shipment.Status.UNKNOWN], Shipment.Status.CANCELLED)
 
 
 def withdraw_cancel(reference: str) -> None:

@@ -69,17 +69,31 @@ def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None 
         cursor.execute(_STORE, [*values, body.decode()])
         is_new = cursor.rowcount == 1
     _apply(event_id)  # also a repeated one: whoever stored it may have died before applying it
+    return _receipt(event_id, is_new=is_new)
+
+
+def apply_pending_events(limit: int = 500) -> list[EventReceipt]:
+    """Apply stored events that no one finished, and try those again for which nothing was found. Returns them."""
+    receipts = []
+    pending = TrackingEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN]).order_by("id")
+    for event in pending[:limit]:
+        _apply(event.event_id)
+        receipt = _receipt(event.event_id, is_new=False)
+        if receipt.status in (EventStatus.APPLIED, EventStatus.SUPERSEDED):
+            receipts.append(receipt)
+    return receipts
+
+
+def keep_open(event_id: str, why: str) -> None:
+    """Have an applied event told again by `apply_pending_events`: who follows it could not act on it yet."""
+    TrackingEvent.objects.filter(event_id=event_id).update(status=EventStatus.OPEN, note=why[:300], settled_at=None)
+
+
+def _receipt(event_id: str, *, is_new: bool) -> EventReceipt:
     stored = TrackingEvent.objects.get(event_id=event_id)
     shipment = _shipment_of(stored)
     reference, tracking_status = (shipment.reference, shipment.tracking_status) if shipment else ("", "")
     return EventReceipt(event_id, is_new, reference, tracking_status, stored.status)
-
-
-def apply_pending_events(limit: int = 500) -> int:
-    """Apply stored events that no one finished, and try again those for which nothing was found. Returns how many."""
-    pending = TrackingEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN]).order_by("id")
-    applied = [_apply(event_id) for event_id in pending.values_list("event_id", flat=True)[:limit]]
-    return sum(status in (EventStatus.APPLIED, EventStatus.SUPERSEDED) for status in applied)
 
 
 @transaction.atomic

@@ -106,17 +106,14 @@ CONFIRMED_ORDERS_HAVE_A_PARCEL = _rule(
 
 # --- cancelled: as if it had never been -------------------------------------------------------------
 
-# A call that FAILED had no effect: an intent that nobody settled holds nothing then.
 CANCELLED_ORDERS_HOLD_NO_MONEY = _rule(
     "Of a cancelled order nothing is held at the bank, and what was taken is given back.",
     """
     SELECT saga, number, payment.status || ' ' || payment.captured_amount || ', refunded ' || payment.refunded_amount,
            'DECLINED, VOIDED, or all refunded'
       FROM orders JOIN payments_payment payment ON payment.reference = number
-      LEFT JOIN sagas_sagastep step ON step.saga_id = orders.saga AND step.name = 'authorize_payment'
      WHERE rests AND orders.status = 'cancelled' AND payment.status NOT IN ('DECLINED', 'VOIDED')
        AND NOT (payment.status = 'CAPTURED' AND payment.captured_amount = payment.refunded_amount)
-       AND NOT (payment.status = 'UNKNOWN' AND coalesce(step.action = 'FAILED', false))
     """,
 )
 CANCELLED_ORDERS_HOLD_NO_GOODS = _rule(
@@ -136,9 +133,7 @@ CANCELLED_ORDERS_HAVE_NO_PARCEL = _rule(
     """
     SELECT saga, number, shipment.status, 'CANCELLED or REFUSED'
       FROM orders JOIN shipping_shipment shipment ON shipment.reference = number
-      LEFT JOIN sagas_sagastep step ON step.saga_id = orders.saga AND step.name = 'book_shipment'
      WHERE rests AND orders.status = 'cancelled' AND shipment.status NOT IN ('CANCELLED', 'REFUSED')
-       AND NOT (shipment.status = 'UNKNOWN' AND coalesce(step.action = 'FAILED', false))
     """,
 )
 

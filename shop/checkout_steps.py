@@ -31,7 +31,12 @@ Ctx = Context[CheckoutData]
 
 
 def cancel_order(ctx: Ctx, receipt: None) -> None:
-    """The order was placed in the commit that started the saga; when nothing came of it, it is cancelled."""
+    """The order was placed in the commit that started the saga; when nothing came of it, it is cancelled.
+
+    What may have happened outside is undone by now. What is still unanswered never happened.
+    """
+    payments.close_unanswered(ctx.data.order_number)
+    shipping.close_unanswered(ctx.data.order_number)
     code, message = (ctx.failure.code, ctx.failure.message) if ctx.failure else ("", "")
     shop.cancel_order(ctx.data.order_number, why_cancelled(code, message))
 

@@ -16,14 +16,11 @@ from rest_framework.views import APIView
 
 from payments import exceptions as payment_exceptions
 from payments import services as payments
-from sagas import services as sagas
 from sagas.exceptions import LockTaken
 from shipping import exceptions as shipping_exceptions
 from shipping import services as shipping
-from shop.after_sales import parcel_came_back
 from shop.api.exceptions import OrderInProgress, WebhookInvalid
-from shop.selectors import CHECKOUT
-from shop.services import follow_parcel
+from shop.news import follow_payment, follow_shipment
 
 
 class RawParser(BaseParser):
@@ -81,24 +78,16 @@ class ShippingWebhook(Webhook):
 
 def _payment_news(body: bytes, signature: str) -> None:
     try:
-        event = payments.receive_event(body, signature)
+        follow_payment(payments.receive_event(body, signature))
     except payment_exceptions.InvalidEvent as error:
         raise WebhookInvalid(str(error)) from error
-    if event.reference:
-        sagas.wake(CHECKOUT, event.reference, why=f"the bank sent {event.event_id}")
 
 
 def _parcel_news(body: bytes, signature: str) -> None:
     try:
-        event = shipping.receive_event(body, signature)
+        follow_shipment(shipping.receive_event(body, signature))
     except shipping_exceptions.InvalidEvent as error:
         raise WebhookInvalid(str(error)) from error
-    if event.reference:
-        sagas.wake(CHECKOUT, event.reference, why=f"the carrier sent {event.event_id}")
-        if event.tracking_status == "return_to_sender":
-            parcel_came_back(event.reference, told_by="carrier")
-        try:
-            follow_parcel(event.reference, event.tracking_status)
-        except LockTaken as error:
-            # Not an error to log: the sender repeats what is not answered with 2xx.
-            raise OrderInProgress(str(error)) from error
+    except LockTaken as error:
+        # Not an error to log: the sender repeats what is not answered with 2xx.
+        raise OrderInProgress(str(error)) from error

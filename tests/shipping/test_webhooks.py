@@ -68,7 +68,7 @@ def test_news_of_an_unknown_parcel_waits_for_its_shipment():
     services.open_shipment("S-2", Address("Bob", "Street 2", "Berlin", "10115", "DE"), 500)
     services.record_booked("S-2", Booking("shp_2", "TRACK2", "SandboxPost"))
 
-    assert services.apply_pending_events() == 1
+    assert [(r.reference, r.tracking_status) for r in services.apply_pending_events()] == [("S-2", "in_transit")]
     assert shipment_of("S-2").tracking_status == "in_transit"
 
 

@@ -256,7 +256,7 @@ def test_an_order_that_is_on_its_way_is_healthy(orders: dict[str, Order]) -> Non
 def test_an_order_that_turned_back_while_the_carrier_was_down_is_healthy(
     mug: Product, bank: SandboxProcess, carrier: SandboxProcess
 ) -> None:
-    """Its booking FAILED without effect, so nothing was to be cancelled and the intent was never settled."""
+    """Its booking FAILED without effect; cancelling the order closes the intent that was never answered."""
     carrier.control(fault="down", times=-1)
     order = place(("MUG", 1))
     drain_due(20)
@@ -286,7 +286,7 @@ def test_an_order_that_a_saga_holds_is_not_reported(orders: dict[str, Order]) ->
 def test_webhooks_and_the_audit_are_seen_to_periodically() -> None:
     periods = {job.name: job.every.total_seconds() for job in periodic_jobs}
 
-    assert periods["payments.webhooks.apply_pending_events"] == 30
-    assert periods["shipping.webhooks.apply_pending_events"] == 30
+    assert periods["shop.news.apply_payment_news"] == 30
+    assert periods["shop.news.apply_shipment_news"] == 30
     assert periods["sagas.audit.audit_lately"] == 60
     assert periods["sagas.audit.audit_everything"] == 24 * 3600
