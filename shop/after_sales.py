@@ -1,4 +1,4 @@
-"""What may be asked for an order that was placed: to cancel it, to return it, and what staff tell of a return.
+"""What may be asked for an order that was placed: to cancel it, to return it, to send it elsewhere.
 
 Each is one commit, and is answered with the saga that carries it out. Rows are locked as the engine
 locks them, sagas before locks: an order is read after its lock was taken or queued for, and no
@@ -6,7 +6,7 @@ writer passes that.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 from uuid import UUID
 
@@ -17,13 +17,15 @@ from sagas import services as sagas
 from sagas.states import SagaStatus
 from shop.checkout import Checkout
 from shop.exceptions import InspectionMismatch, UnknownOrder, WishRefused
-from shop.models import MAX_REASON, Order
-from shop.selectors import CANCELLATION, RETURN, latest_saga, order_with_lines
+from shop.models import MAX_REASON, AddressWish, Order
+from shop.selectors import CANCELLATION, READDRESSING, RETURN, latest_saga, order_and_parcel, order_with_lines
+from shop.services import Address
 from shop.wording import (
     ASKED_TO_CANCEL,
     NOT_ACCEPTED,
     ON_ITS_WAY,
     WHY_NO_CANCEL,
+    WHY_NO_OTHER_ADDRESS,
     WHY_NO_RETURN,
     why_not_cancelled,
     why_not_returned,
@@ -95,7 +97,36 @@ def ask_to_return(number: str, reason: str = "", *, actor: str = "customer") -> 
     return _asked(saga)
 
 
-def parcel_came_back(number: str, *, told_by: str) -> bool:
+def ask_to_readdress(number: str, address: Address, *, actor: str = "customer") -> Asked:
+    """Have an order that was not handed over go to another ``address``, once for that address.
+
+    It waits in line while another saga holds the order. Raises `WishRefused` for an order that is past it or is
+    being cancelled, or that is on its way to a third address; and `UnknownOrder`.
+    """
+    from shop.readdressing import ChangeAddress, ReaddressingData
+
+    last = latest_saga(READDRESSING, number)
+    if last is not None and _stands(last):
+        if _address_wished(last) == address:
+            return _asked(last)
+        if last.ended_at is None:
+            raise WishRefused(number, "Another change of the address is under way. Ask again when it is done.")
+    with transaction.atomic():
+        key = _next_key(READDRESSING, number)
+        parcel = _count(key, number) + 1
+        data = ReaddressingData(number, parcel)
+        saga = sagas.start(ChangeAddress, data, key=key, on_conflict=sagas.OnConflict.WAIT, actor=actor)
+        if (status := _status_of(number)) in WHY_NO_OTHER_ADDRESS:
+            raise WishRefused(number, WHY_NO_OTHER_ADDRESS[status])
+        cancellation = latest_saga(CANCELLATION, number)
+        if cancellation is not None and cancellation.ended_at is None:
+            raise WishRefused(number, "The order is being cancelled.")
+        order = Order.objects.get(number=number)
+        AddressWish.objects.get_or_create(order=order, parcel=parcel, defaults=asdict(address))
+    return _asked(saga)
+
+
+def parcel_came_back(reference: str, *, told_by: str) -> bool:
     """Tell the order's return that the parcel is here. Whoever is first tells it; says whether that was news.
 
     Without a return the news is kept for the one that the customer will ask for.
@@ -103,6 +134,7 @@ def parcel_came_back(number: str, *, told_by: str) -> bool:
     from shop.returning import ReturnOrder
     from shop.returning_steps import ParcelBack, parcel_back
 
+    number, _ = order_and_parcel(reference)
     last = latest_saga(RETURN, number)
     key = last.business_key if last else number
     return sagas.signal(ReturnOrder, key, parcel_back, ParcelBack(told_by), dedup_id="back", actor=told_by)
@@ -183,8 +215,16 @@ def _next_key(definition: str, number: str) -> str:
     last = latest_saga(definition, number)
     if last is None:
         return number
-    count = last.business_key.removeprefix(number).removeprefix("-") or "1"
-    return f"{number}-{int(count) + 1}"
+    return f"{number}-{_count(last.business_key, number) + 1}"
+
+
+def _count(key: str, number: str) -> int:
+    return int(key.removeprefix(number).removeprefix("-") or 1)
+
+
+def _address_wished(saga: Any) -> Address:
+    wish = AddressWish.objects.get(order__number=saga.data["order_number"], parcel=saga.data["parcel"])
+    return Address(**{part.name: getattr(wish, part.name) for part in fields(Address)})
 
 
 def _stands(saga: Any) -> bool:

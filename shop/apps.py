@@ -6,4 +6,4 @@ class ShopConfig(AppConfig):
 
     def ready(self) -> None:
         # Connects the cart to the login, registers the plans, what is audited and what is done periodically.
-        from shop import audit, cancellation, carts, checkout, news, returning  # noqa: F401
+        from shop import audit, cancellation, carts, checkout, news, readdressing, returning  # noqa: F401

@@ -16,14 +16,15 @@ from sagas.audit import Rule, Scope, Violation, auditor, broken
 
 CHECKOUT = "shop.checkout"
 
-# The orders that the scope is about, each with its checkout. `rests` says that no saga holds it.
+# The orders that the scope is about, each with its checkout, and their parcels: the first, and one for each address
+# that was asked for. `rests` says that no saga holds the order.
 _ORDERS = """
     , numbers AS (
         SELECT number FROM shop_order WHERE status = 'pending' OR %(everything)s
         UNION SELECT saga.data ->> 'order_number' FROM scope JOIN sagas_sagainstance saga USING (id)
          WHERE scope.definition LIKE 'shop.%%' AND NOT %(everything)s),
     orders AS (
-        SELECT o.id, o.number, o.status, o.total_amount, o.currency, checkout.id AS saga, checkout.backward,
+        SELECT o.id, o.number, o.parcel, o.status, o.total_amount, o.currency, checkout.id AS saga, checkout.backward,
                checkout.status AS checkout,
                checkout.status NOT IN ('COMPLETED', 'COMPENSATED', 'ABANDONED') AS live,
                checkout.status IS DISTINCT FROM 'ABANDONED' AND NOT EXISTS (
@@ -31,7 +32,12 @@ _ORDERS = """
                ) AS rests
           FROM numbers JOIN shop_order o USING (number)
           LEFT JOIN sagas_sagainstance checkout
-            ON checkout.definition = 'shop.checkout' AND checkout.business_key = o.number)
+            ON checkout.definition = 'shop.checkout' AND checkout.business_key = o.number),
+    parcels AS (
+        SELECT saga, number AS reference, orders.status, rests, parcel = 1 AS is_current FROM orders
+        UNION ALL
+        SELECT saga, number || '-' || wish.parcel, orders.status, rests, wish.parcel = orders.parcel
+          FROM orders JOIN shop_addresswish wish ON wish.order_id = orders.id)
 """
 
 
@@ -95,12 +101,17 @@ CONFIRMED_ORDERS_HAVE_THEIR_GOODS = _rule(
     """,
 )
 CONFIRMED_ORDERS_HAVE_A_PARCEL = _rule(
-    "A confirmed order has a parcel that is booked.",
+    "A confirmed order has a parcel that is booked, and only that one.",
     """
-    SELECT saga, number, coalesce(shipment.status, 'no shipment'), 'BOOKED'
-      FROM orders LEFT JOIN shipping_shipment shipment ON shipment.reference = number
-     WHERE rests AND orders.status IN ('confirmed', 'shipped', 'delivered')
+    SELECT saga, parcels.reference, coalesce(shipment.status, 'no shipment'), 'BOOKED'
+      FROM parcels LEFT JOIN shipping_shipment shipment USING (reference)
+     WHERE rests AND is_current AND parcels.status IN ('confirmed', 'shipped', 'delivered')
        AND shipment.status IS DISTINCT FROM 'BOOKED'
+    UNION ALL
+    SELECT saga, parcels.reference, shipment.status, 'CANCELLED or REFUSED'
+      FROM parcels JOIN shipping_shipment shipment USING (reference)
+     WHERE rests AND NOT is_current AND parcels.status IN ('confirmed', 'shipped', 'delivered')
+       AND shipment.status NOT IN ('CANCELLED', 'REFUSED')
     """,
 )
 
@@ -131,9 +142,9 @@ CANCELLED_ORDERS_HOLD_NO_GOODS = _rule(
 CANCELLED_ORDERS_HAVE_NO_PARCEL = _rule(
     "A cancelled order has no parcel that is booked or being cancelled.",
     """
-    SELECT saga, number, shipment.status, 'CANCELLED or REFUSED'
-      FROM orders JOIN shipping_shipment shipment ON shipment.reference = number
-     WHERE rests AND orders.status = 'cancelled' AND shipment.status NOT IN ('CANCELLED', 'REFUSED')
+    SELECT saga, parcels.reference, shipment.status, 'CANCELLED or REFUSED'
+      FROM parcels JOIN shipping_shipment shipment USING (reference)
+     WHERE rests AND parcels.status = 'cancelled' AND shipment.status NOT IN ('CANCELLED', 'REFUSED')
     """,
 )
 
@@ -208,7 +219,8 @@ EVERYTHING_BELONGS_TO_AN_ORDER = Rule(
     SELECT NULL::uuid, part.reference, part.kind, 'an order with this number'
       FROM (SELECT reference, 'payment' AS kind FROM payments_payment
             UNION ALL SELECT reference, 'reservation' FROM inventory_reservation
-            UNION ALL SELECT reference, 'shipment' FROM shipping_shipment) AS part
+            UNION ALL SELECT coalesce(substring(reference from '^(.+-.+)-[0-9]+$'), reference), 'shipment'
+              FROM shipping_shipment) AS part
       LEFT JOIN shop_order o ON o.number = part.reference WHERE o.id IS NULL
     """,
 )

@@ -27,8 +27,8 @@ Ctx = Context[CancellationData]
 
 def keep_order(ctx: Ctx, receipt: None) -> Mail:
     """The parcel was not stopped, so it stays booked."""
-    shipping.withdraw_cancel(ctx.data.order_number)
     order = order_with_lines(ctx.data.order_number)
+    shipping.withdraw_cancel(order.shipment_reference)
     if order.status == Order.Status.CANCELLED:
         return _mail(order, "is cancelled", order.cancel_reason)
     return _mail(order, "is not cancelled", why_not_cancelled(ctx.failure.code if ctx.failure else ""))
@@ -51,11 +51,11 @@ def check_confirmed(ctx: Ctx) -> None:
 
 
 def begin_cancel_shipment(ctx: Ctx) -> shipping.CancelRequest:
-    return shipping.begin_cancel(ctx.data.order_number)
+    return shipping.begin_cancel(order_with_lines(ctx.data.order_number).shipment_reference)
 
 
 def record_shipment_cancelled(ctx: Ctx, receipt: None) -> None:
-    shipping.record_cancelled(ctx.data.order_number)
+    shipping.record_cancelled(order_with_lines(ctx.data.order_number).shipment_reference)
 
 
 @remote(prepare=begin_cancel_shipment, record=record_shipment_cancelled)

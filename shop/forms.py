@@ -41,17 +41,11 @@ class LineForm(forms.Form):
     quantity = forms.IntegerField(min_value=0, max_value=MAX_QUANTITY)
 
 
-class CheckoutForm(forms.Form):
-    """Who gets it, where it goes, and how it is paid."""
+class AddressForm(forms.Form):
+    """Where a parcel goes."""
 
     default_renderer = ShopFormRenderer
 
-    email = forms.EmailField(
-        label="E-mail",
-        max_length=254,
-        help_text="For the confirmation. We write about this order only.",
-        widget=forms.EmailInput({"autocomplete": "email"}),
-    )
     name = forms.CharField(label="Full name", max_length=100, widget=forms.TextInput({"autocomplete": "name"}))
     line1 = forms.CharField(
         label="Street and number", max_length=120, widget=forms.TextInput({"autocomplete": "address-line1"})
@@ -69,6 +63,24 @@ class CheckoutForm(forms.Form):
     country = forms.ChoiceField(
         label="Country", choices=COUNTRIES, initial="DE", widget=forms.Select({"autocomplete": "country"})
     )
+
+    @property
+    def address(self) -> Address:
+        parts = ("name", "line1", "line2", "city", "postal_code", "country")
+        return Address(**{part: self.cleaned_data[part] for part in parts})
+
+
+class CheckoutForm(AddressForm):
+    """Who gets it, where it goes, and how it is paid."""
+
+    field_order = ("email",)
+
+    email = forms.EmailField(
+        label="E-mail",
+        max_length=254,
+        help_text="For the confirmation. We write about this order only.",
+        widget=forms.EmailInput({"autocomplete": "email"}),
+    )
     payment_method = forms.ChoiceField(label="Test card", widget=forms.RadioSelect)
     seen = forms.CharField(max_length=64, required=False, widget=forms.HiddenInput)
 
@@ -82,11 +94,6 @@ class CheckoutForm(forms.Form):
     @property
     def takes_payments(self) -> bool:
         return bool(self.fields["payment_method"].choices)  # type: ignore[attr-defined]
-
-    @property
-    def address(self) -> Address:
-        parts = ("name", "line1", "line2", "city", "postal_code", "country")
-        return Address(**{part: self.cleaned_data[part] for part in parts})
 
 
 class WishForm(forms.Form):

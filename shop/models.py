@@ -144,6 +144,9 @@ class Order(models.Model):
     ship_postal_code = models.CharField("postal code", max_length=16)
     ship_country = models.CharField("country", max_length=2)
     payment_method = models.CharField(max_length=100, help_text="The bank's token, never a card number.")
+    parcel = models.PositiveSmallIntegerField(
+        default=1, editable=False, help_text="Which parcel carries it: another address needs another one."
+    )
     mode = models.CharField(max_length=13, choices=Mode.choices, default=Mode.ORCHESTRATED)
     access_token_hash = models.CharField(max_length=64, editable=False)
     cart = models.OneToOneField(
@@ -183,8 +186,38 @@ class Order(models.Model):
         return Money(self.total_amount, self.currency)
 
     @property
+    def shipment_reference(self) -> str:
+        """What shipping knows the parcel by that carries this order now."""
+        return shipment_reference(self.number, self.parcel)
+
+    @property
     def country_name(self) -> str:
         return dict(COUNTRIES).get(self.ship_country, self.ship_country)
+
+
+def shipment_reference(number: str, parcel: int) -> str:
+    """The order's number, and a count from its second parcel on: what was cancelled can never be booked again."""
+    return number if parcel == 1 else f"{number}-{parcel}"
+
+
+class AddressWish(models.Model):
+    """Where a shopper wants an order to go instead, and the number of the parcel that would bring it there."""
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="address_wishes")
+    parcel = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    line1 = models.CharField(max_length=120)
+    line2 = models.CharField(max_length=120, blank=True)
+    city = models.CharField(max_length=80)
+    postal_code = models.CharField(max_length=16)
+    country = models.CharField(max_length=2)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["order", "parcel"], name="address_wish_once_per_parcel")]
+
+    def __str__(self) -> str:
+        return shipment_reference(self.order.number, self.parcel)
 
 
 class OrderLine(models.Model):

@@ -229,7 +229,7 @@ def _around(order: Order) -> dict[str, Any]:
         ]
         if payment
         else [],
-        "shipment": shipping.shipment_of(order.number),
+        "shipment": shipping.shipment_of(order.shipment_reference),
     }
 
 

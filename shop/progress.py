@@ -10,7 +10,7 @@ from typing import Any
 from payments import selectors as payments
 from shipping import selectors as shipping
 from shop.models import Order
-from shop.selectors import checkout_and_wish
+from shop.selectors import READDRESSING, checkout_and_wish
 from shop.stages import Progress, Stage, Words, first_under_way, state_of, steps_of, with_a_current
 from shop.way_back import came_to_nothing, way_back, way_back_stages, what_to_offer
 from shop.wording import why_cancelled
@@ -65,7 +65,7 @@ def _progress(order: Order, saga: Any, wish: Any) -> Progress:
     if wish is not None and wish.ended_at is None and not wish.backward:
         return way_back(wish)
     steps = steps_of(saga)
-    done = wish is not None and wish.status == "COMPLETED"
+    done = wish is not None and wish.status == "COMPLETED" and wish.definition != READDRESSING
     stages = way_back_stages(wish) if done else _stages(order, saga, steps)
     if order.status in _BEHIND_CONFIRMATION:
         headline, detail = _ENDED_WELL[Order.Status(order.status)]
@@ -124,7 +124,7 @@ def _money(order: Order) -> tuple[str, bool]:
 
 
 def _tracking(order: Order) -> str:
-    shipment = shipping.shipment_of(order.number)
+    shipment = shipping.shipment_of(order.shipment_reference)
     if shipment is None or not shipment.tracking_code:
         return ""
     return f"{shipment.carrier} {shipment.tracking_code}"

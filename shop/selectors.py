@@ -15,6 +15,7 @@ from shop.models import PRODUCT_TEXT, Category, Order, Product
 CHECKOUT = "shop.checkout"
 CANCELLATION = "shop.cancel_order"
 RETURN = "shop.return"
+READDRESSING = "shop.change_address"
 
 
 def categories() -> QuerySet[Category]:
@@ -65,6 +66,12 @@ def order_for(number: str, user: User | AnonymousUser, opened: Iterable[str]) ->
     return order if owns or order.number in opened else None
 
 
+def order_and_parcel(reference: str) -> tuple[str, int]:
+    """Whose parcel it is, and the how manieth: what `shipment_reference` made of the two."""
+    prefix, code, *count = reference.split("-")
+    return f"{prefix}-{code}", int(count[0]) if count else 1
+
+
 def order_with_lines(number: str) -> Order:
     """The order of that number with its lines, in two queries; raises `Order.DoesNotExist`."""
     return Order.objects.prefetch_related("lines").get(number=number)
@@ -76,11 +83,11 @@ def sagas_of_order(number: str) -> QuerySet[Any]:
 
 
 def checkout_and_wish(number: str) -> tuple[Any, Any]:
-    """An order's checkout, and what was asked for it last: the saga of its cancellation or its return.
+    """An order's checkout, and what was asked for it last: the saga of a cancellation, a return, or a new address.
 
     With their steps, in two queries; None where there is none.
     """
-    found = list(sagas_of_order(number).filter(definition__in=(CHECKOUT, CANCELLATION, RETURN)))
+    found = list(sagas_of_order(number).filter(definition__in=(CHECKOUT, CANCELLATION, RETURN, READDRESSING)))
     checkout = next((saga for saga in found if saga.definition == CHECKOUT), None)
     return checkout, next((saga for saga in found if saga.definition != CHECKOUT), None)
 

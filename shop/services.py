@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -27,6 +27,7 @@ from shop.exceptions import (
     UnknownProduct,
 )
 from shop.models import MAX_LINES, MAX_QUANTITY, Cart, Order, OrderLine, Product
+from shop.selectors import order_and_parcel
 
 _NUMBER_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that is misread: no 0 O, 1 I L, U
 _NUMBER_LENGTH = 10
@@ -118,16 +119,26 @@ def return_order(number: str) -> Order:
     return _move(number, Order.Status.RETURNED, since={Order.Status.SHIPPED, Order.Status.DELIVERED})
 
 
-def follow_parcel(number: str, tracking_status: str) -> None:
+def readdress_order(number: str, address: Address, *, parcel: int) -> None:
+    """A confirmed order goes elsewhere, with another parcel. A second call changes nothing."""
+    Order.objects.filter(number=number, status=Order.Status.CONFIRMED).update(
+        parcel=parcel, **{f"ship_{part}": value for part, value in asdict(address).items()}
+    )
+
+
+def follow_parcel(reference: str, tracking_status: str) -> None:
     """Move the order on as its parcel goes: to shipped, to delivered, never back. Other news changes nothing.
+
+    ``reference`` is the parcel's; of one that no longer carries its order nothing is believed.
 
     Raises `LockTaken` while a saga holds the order; the carrier tells us again.
     """
     status, since = _PARCEL_NEWS.get(tracking_status, (None, set()))
     if status is None:
         return
+    number, parcel = order_and_parcel(reference)
     with transaction.atomic(), sagas.guard("shop.order", number):
-        Order.objects.filter(number=number, status__in=since).update(status=status)
+        Order.objects.filter(number=number, parcel=parcel, status__in=since).update(status=status)
 
 
 def access_token_of(order: Order) -> str:

@@ -19,6 +19,7 @@ urlpatterns = [
     path("orders/<str:number>/", orders.show, name="order"),
     path("orders/<str:number>/status/", orders.status, name="order-status"),
     path("orders/<str:number>/cancel/", after_sales.cancel, name="order-cancel"),
+    path("orders/<str:number>/address/", after_sales.readdress, name="order-address"),
     path("orders/<str:number>/return/", after_sales.give_back, name="order-return"),
     path("orders/<str:number>/open/<str:token>/", orders.open_with_token, name="order-open"),
     path("account/sign-up/", accounts.sign_up, name="sign-up"),

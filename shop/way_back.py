@@ -1,12 +1,12 @@
-"""How far a cancellation or a return is, in the shopper's words, and why one came to nothing."""
+"""How far a cancellation, a return or a change of address is, in the shopper's words, and why one came to nothing."""
 
 from datetime import datetime
 from typing import Any
 
 from shop.models import Order
-from shop.selectors import CANCELLATION
+from shop.selectors import CANCELLATION, READDRESSING, RETURN
 from shop.stages import Progress, Stage, Words, first_under_way, state_of, steps_of, with_a_current
-from shop.wording import NOT_ACCEPTED, ON_ITS_WAY, why_not_cancelled, why_not_returned
+from shop.wording import NOT_ACCEPTED, ON_ITS_WAY, why_not_cancelled, why_not_readdressed, why_not_returned
 
 _CANCELLATION = (
     Words("cancel_shipment", "Parcel stopped", "Stopping your parcel", "the parcel service", failed="Already sent"),
@@ -18,19 +18,38 @@ _RETURN = (
     Words("inspect_goods", "Goods looked at", "Looking at the goods", "us", failed="Not accepted"),
     Words("refund_payment", "Money given back", "Giving your money back", "the bank"),
 )
+_READDRESSING = (
+    Words("book_new_parcel", "New parcel booked", "Booking a parcel to the new address", "the parcel service"),
+    Words("cancel_old_parcel", "Address changed", "Stopping the first parcel", "the parcel service"),
+)
+_WORDS = {CANCELLATION: _CANCELLATION, RETURN: _RETURN, READDRESSING: _READDRESSING}
+_ASKED = {
+    CANCELLATION: "You asked to cancel",
+    RETURN: "You asked to return it",
+    READDRESSING: "You asked for another address",
+}
+_IN_LINE = {
+    CANCELLATION: "We are about to cancel your order",
+    READDRESSING: "We are about to change the address",
+}
+_DOING = {
+    CANCELLATION: "We are cancelling your order",
+    RETURN: "We have your wish to return it",
+    READDRESSING: "We are changing the address",
+}
 _A_MOMENT = "This usually takes a few seconds."
 _KEEP_TRYING = "We keep trying, so you do not need to do anything. You can close this page and come back."
 
 
 def way_back(wish: Any) -> Progress:
-    """Where a cancellation or a return under way stands. A page that waits for days does not ask every second."""
+    """Where what was asked for stands. A page that waits for days does not ask every second."""
     stages, waits_for = way_back_stages(wish), (wish.waiting_on or {}).get("kind")
     if wish.status == "SUSPENDED":
         detail = "You do not need to do anything. Nothing is lost, and we will write to you."
         return Progress("Somebody of us is looking after your order", detail, "waiting", True, stages)
     if waits_for == "lock":
-        detail = "Something else is being done with it right now. As soon as that is through, we give everything back."
-        return Progress("We are about to cancel your order", detail, "waiting", True, stages)
+        detail = "Something else is being done with your order right now. As soon as that is through, it is your turn."
+        return Progress(_IN_LINE[wish.definition], detail, "waiting", True, stages)
     if waits_for == "signal":
         detail = f"Send us the parcel {_until(wish)}. When it is here, we look at the goods and give your money back."
         return Progress("We are waiting for your parcel", detail, "waiting", False, stages)
@@ -61,6 +80,8 @@ def came_to_nothing(wish: Any) -> str:
     failure = wish.failure or {"code": "", "message": ""}
     if wish.definition == CANCELLATION:
         return why_not_cancelled(failure["code"])
+    if wish.definition == READDRESSING:
+        return why_not_readdressed(failure["code"])
     return why_not_returned(failure["code"], failure["message"])
 
 
@@ -78,15 +99,15 @@ def what_to_offer(order: Order, checkout: Any, wish: Any) -> str:
 
 
 def _words(wish: Any) -> tuple[Words, ...]:
-    return _CANCELLATION if wish.definition == CANCELLATION else _RETURN
+    return _WORDS[wish.definition]
 
 
 def _asked(wish: Any) -> str:
-    return "You asked to cancel" if wish.definition == CANCELLATION else "You asked to return it"
+    return _ASKED[wish.definition]
 
 
 def _doing(wish: Any) -> str:
-    return "We are cancelling your order" if wish.definition == CANCELLATION else "We have your wish to return it"
+    return _DOING[wish.definition]
 
 
 def _until(wish: Any) -> str:

@@ -35,6 +35,16 @@ _NOT_CANCELLED = {
     "lock_timeout": "We did not come to it in time, so your order stands. You can ask once more.",
     "deadline": "We could not stop your parcel in time, so your order stands. You can ask once more.",
 }
+WHY_NO_OTHER_ADDRESS = {
+    "shipped": "The parcel is on its way, so its address can no longer be changed.",
+    "delivered": "The parcel has arrived, so its address can no longer be changed.",
+    "cancelled": "The order was cancelled.",
+    "returned": "The order was returned.",
+}
+_NOT_READDRESSED = {
+    ON_ITS_WAY: "Your parcel is on its way already, so it goes to the address it had.",
+    "booking_refused": "The parcel service does not deliver to that address, so your parcel goes to the one it had.",
+}
 _NOT_RETURNED = {
     "timed_out": "Your parcel did not come back to us in time. If you still want to return it, ask once more.",
     NOT_ACCEPTED: "We looked at what you sent back and cannot take it",
@@ -56,6 +66,12 @@ def because_you_asked(said: str) -> str:
 def why_not_cancelled(code: str) -> str:
     """Why a cancellation came to nothing."""
     return _NOT_CANCELLED.get(code, "We could not cancel your order, so it stands.")
+
+
+def why_not_readdressed(code: str) -> str:
+    """Why a change of address came to nothing."""
+    otherwise = "We could not change the address, so your parcel goes to the one it had. You can ask once more."
+    return _NOT_READDRESSED.get(code, otherwise)
 
 
 def why_not_returned(code: str, said: str = "") -> str:

@@ -13,13 +13,15 @@ from rest_framework.views import APIView
 
 from sagas import selectors as sagas
 from sagas.states import SagaStatus
-from shop.after_sales import Asked, ask_to_cancel, ask_to_return, inspect_return, receive_return
+from shop.after_sales import Asked, ask_to_cancel, ask_to_readdress, ask_to_return, inspect_return, receive_return
 from shop.api.exceptions import NotForThisOrder
 from shop.api.fields import Integer, Text
 from shop.api.following import in_progress
-from shop.api.orders import visible_order
+from shop.api.orders import ADDRESS_EXAMPLE, visible_order
+from shop.api.serializers import AddressSerializer
 from shop.exceptions import InspectionMismatch, WishRefused
 from shop.models import MAX_LINES, MAX_QUANTITY, MAX_REASON, Order
+from shop.services import Address
 
 _TOKEN = OpenApiParameter(
     "X-Order-Token", str, OpenApiParameter.HEADER, description="The order's access token, for guests."
@@ -81,9 +83,13 @@ class OrderWish(APIView):
     throttle_scopes: ClassVar = {"POST": "orders"}
     problems: ClassVar = {"POST": (NotForThisOrder,)}
 
-    def answer(self, request: Request, number: str, ask: Callable[..., Asked]) -> Response:
+    def order(self, request: Request, number: str) -> Order:
         order = visible_order(request, number)
         _check_may_change(request, order)
+        return order
+
+    def answer(self, request: Request, number: str, ask: Callable[..., Asked]) -> Response:
+        order = self.order(request, number)
         wish = WishRequest(data=request.data)
         wish.is_valid(raise_exception=True)
         return _answer(order, lambda: ask(order.number, wish.validated_data["reason"], actor=_actor(request, order)))
@@ -132,6 +138,32 @@ class OrderReturns(OrderWish):
         After one whose parcel never came another can be asked for.
         """
         return self.answer(request, number, ask_to_return)
+
+
+class OrderAddress(OrderWish):
+    @extend_schema(
+        operation_id="change_address",
+        summary="Send an order elsewhere",
+        tags=["orders"],
+        request=AddressSerializer,
+        parameters=[_TOKEN],
+        responses={202: OpenApiResponse(AskedSerializer, "Asked for. The order tells what becomes of it.")},
+        examples=[
+            OpenApiExample("Another town", ADDRESS_EXAMPLE, request_only=True),
+            _asked_example("shop.change_address", "WAITING"),
+        ],
+    )
+    def post(self, request: Request, number: str) -> Response:
+        """For an order that was not handed over. A saga books another parcel and then gives the first label back.
+
+        While another saga holds the order it waits in line. Safe to repeat without a key: the same address is answered
+        with the same saga, another one while that is under way with 409.
+        """
+        order = self.order(request, number)
+        wished = AddressSerializer(data=request.data)
+        wished.is_valid(raise_exception=True)
+        address = Address(**wished.validated_data)
+        return _answer(order, lambda: ask_to_readdress(order.number, address, actor=_actor(request, order)))
 
 
 class ReturnNews(APIView):

@@ -7,9 +7,11 @@ from payments import selectors as payments
 from sagas import selectors as sagas
 from shipping import selectors as shipping
 from shop.models import Order
-from shop.selectors import CANCELLATION, checkout_and_wish
+from shop.selectors import CANCELLATION, READDRESSING, RETURN, checkout_and_wish
 from shop.way_back import came_to_nothing
 from shop.wording import why_cancelled
+
+_WISHES = {CANCELLATION: "cancel", RETURN: "return", READDRESSING: "address"}
 
 
 def order_document(order: Order) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def order_document(order: Order) -> dict[str, Any]:
         "lines": order.lines.all(),
         "total": order.total,
         "payment": _payment(order),
-        "shipment": shipping.shipment_of(order.number),
+        "shipment": shipping.shipment_of(order.shipment_reference),
         "failure": _failure(order, checkout.failure if checkout else None),
         "asked_for": _asked_for(wish) if wish else None,
     }
@@ -38,8 +40,7 @@ def in_progress(holder: sagas.LockHolder) -> dict[str, Any]:
 
 
 def _asked_for(wish: Any) -> dict[str, Any]:
-    what = "cancel" if wish.definition == CANCELLATION else "return"
-    return {"what": what, "saga": wish.pk, "status": wish.status, "message": came_to_nothing(wish)}
+    return {"what": _WISHES[wish.definition], "saga": wish.pk, "status": wish.status, "message": came_to_nothing(wish)}
 
 
 def _payment(order: Order) -> dict[str, Any] | None:

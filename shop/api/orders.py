@@ -30,16 +30,17 @@ from shop.models import IdempotencyKey, Order
 from shop.selectors import CHECKOUT
 from shop.services import Address, access_token_of, opens_order, place_order
 
+ADDRESS_EXAMPLE = {
+    "name": "Ada Lovelace",
+    "line1": "12 St James's Square",
+    "city": "Dublin",
+    "postal_code": "D02",
+    "country": "IE",
+}
 _EXAMPLE = {
     "email": "ada@example.org",
     "lines": [{"sku": "MUG-1", "quantity": 2}],
-    "shipping_address": {
-        "name": "Ada Lovelace",
-        "line1": "12 St James's Square",
-        "city": "Dublin",
-        "postal_code": "D02",
-        "country": "IE",
-    },
+    "shipping_address": ADDRESS_EXAMPLE,
     "payment_token": "pm_card_visa",
 }
 _PLACED = {

@@ -127,7 +127,7 @@ class FailureSerializer(serializers.Serializer[Any]):
 
 
 class AskedForSerializer(serializers.Serializer[Any]):
-    what = serializers.ChoiceField(choices=["cancel", "return"])
+    what = serializers.ChoiceField(choices=["cancel", "return", "address"])
     saga = serializers.UUIDField()
     status = serializers.CharField(
         help_text="Of the saga: COMPLETED when it is done, COMPENSATED when it came to nothing."
@@ -149,4 +149,4 @@ class OrderSerializer(serializers.Serializer[Any]):
     payment = PaymentSerializer(allow_null=True)
     shipment = ShipmentSerializer(allow_null=True)
     failure = FailureSerializer(allow_null=True)
-    asked_for = AskedForSerializer(allow_null=True, help_text="The last cancellation or return.")
+    asked_for = AskedForSerializer(allow_null=True, help_text="What was asked for the order last.")

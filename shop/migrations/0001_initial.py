@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                 ('ship_postal_code', models.CharField(max_length=16, verbose_name='postal code')),
                 ('ship_country', models.CharField(max_length=2, verbose_name='country')),
                 ('payment_method', models.CharField(help_text="The bank's token, never a card number.", max_length=100)),
+                ('parcel', models.PositiveSmallIntegerField(default=1, editable=False, help_text='Which parcel carries it: another address needs another one.')),
                 ('mode', models.CharField(choices=[('orchestrated', 'Orchestrated'), ('choreographed', 'Choreographed')], default='orchestrated', max_length=13)),
                 ('access_token_hash', models.CharField(editable=False, max_length=64)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -83,6 +84,21 @@ class Migration(migrations.Migration):
                 ('response_body', models.JSONField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
                 ('order', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='shop.order')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='AddressWish',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('parcel', models.PositiveSmallIntegerField()),
+                ('name', models.CharField(max_length=100)),
+                ('line1', models.CharField(max_length=120)),
+                ('line2', models.CharField(blank=True, max_length=120)),
+                ('city', models.CharField(max_length=80)),
+                ('postal_code', models.CharField(max_length=16)),
+                ('country', models.CharField(max_length=2)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='address_wishes', to='shop.order')),
             ],
         ),
         migrations.CreateModel(
@@ -155,6 +171,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='order',
             constraint=models.CheckConstraint(condition=models.Q(('cancelled_at__isnull', False), models.Q(('status', 'cancelled'), _negated=True), _connector='XOR'), name='order_cancelled_has_time'),
+        ),
+        migrations.AddConstraint(
+            model_name='addresswish',
+            constraint=models.UniqueConstraint(fields=('order', 'parcel'), name='address_wish_once_per_parcel'),
         ),
         migrations.AddConstraint(
             model_name='idempotencykey',
