@@ -64,10 +64,8 @@ class Processes:
     def freeze_past_lease(self) -> None:
         """Stop a worker with a call under way, let others take its saga over, and let it go on."""
         kind = "worker frozen past its lease"
-        name, pid = self._worker(at_work=True)
+        name, pid = self._freeze_at_work()
         if not pid:
-            return
-        if not self._freeze(name, pid):
             return
         self.tally.note(f"{name} is frozen with {self._open_attempts(pid)} calls under way")
         end = time.monotonic() + LEASE_SECONDS + 10
@@ -82,6 +80,15 @@ class Processes:
         alive = is_running(pid)
         self._thaw(name, pid)
         self.tally.count(kind, seen=bool(taken and alive), detail=f"{name}; {taken} of its attempts were taken over")
+
+    def _freeze_at_work(self) -> tuple[str, int]:
+        """Freeze a worker in the middle of a call: one whose call ended just before goes on, and is tried again."""
+        for _ in range(20):
+            name, pid = self._worker(at_work=True)
+            if not pid or (self._freeze(name, pid) and self._open_attempts(pid)):
+                return name, pid
+            self._thaw(name, pid)
+        return "", 0
 
     def _worker(self, *, at_work: bool = False) -> tuple[str, int]:
         """A worker that runs and is not frozen, if one does within some seconds; if wished with a call under way."""
