@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from inventory import exceptions as inventory_exceptions
 from inventory import services as inventory
 from money import Money
-from payments import exceptions as payment_exceptions
 from payments import services as payments
 from sagas.definition import Context, remote
-from sagas.outcomes import CannotTell, CheckAnswer, DidNotHappen, Happened, Refused
-from shipping import exceptions as shipping_exceptions
+from sagas.outcomes import CheckAnswer, Refused
 from shipping import services as shipping
 from shop import services as shop
 from shop.models import Order
-from shop.outside import Mail, bank_answers, carrier_answers, deliver
+from shop.outside import Mail, bank_answers, carrier_answers, deliver, proof_of
 from shop.selectors import order_with_lines
 from shop.wording import why_cancelled
 
@@ -92,12 +90,7 @@ def authorize_payment(ctx: Ctx, request: payments.AuthorizationRequest) -> payme
 
 def find_authorization(ctx: Ctx, request: payments.AuthorizationRequest) -> CheckAnswer[payments.Authorization]:
     with bank_answers():
-        try:
-            return Happened(payments.find_authorization(request, key=ctx.idempotency_key, timeout=ctx.timeout))
-        except payment_exceptions.NotDone as error:
-            return DidNotHappen(error.message)
-        except payment_exceptions.OutcomeUnknown as error:
-            return CannotTell(error.message)
+        return proof_of(lambda: payments.find_authorization(request, key=ctx.idempotency_key, timeout=ctx.timeout))
 
 
 def begin_void(ctx: Ctx, receipt: payments.Authorization | None) -> payments.VoidRequest:
@@ -132,12 +125,7 @@ def capture_payment(ctx: Ctx, request: payments.CaptureRequest) -> payments.Capt
 
 def find_capture(ctx: Ctx, request: payments.CaptureRequest) -> CheckAnswer[payments.Capture]:
     with bank_answers():
-        try:
-            return Happened(payments.find_capture(request, timeout=ctx.timeout))
-        except payment_exceptions.NotDone as error:
-            return DidNotHappen(error.message)
-        except payment_exceptions.OutcomeUnknown as error:
-            return CannotTell(error.message)
+        return proof_of(lambda: payments.find_capture(request, timeout=ctx.timeout))
 
 
 # --- shipment -----------------------------------------------------------------------------------
@@ -173,12 +161,7 @@ def book_shipment(ctx: Ctx, request: shipping.BookingRequest) -> shipping.Bookin
 
 def find_booking(ctx: Ctx, request: shipping.BookingRequest) -> CheckAnswer[shipping.Booking]:
     with carrier_answers():
-        try:
-            return Happened(shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
-        except shipping_exceptions.NotDone as error:
-            return DidNotHappen(error.message)
-        except shipping_exceptions.OutcomeUnknown as error:
-            return CannotTell(error.message)
+        return proof_of(lambda: shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
 
 
 def begin_cancel_shipment(ctx: Ctx, receipt: shipping.Booking | None) -> shipping.CancelRequest:

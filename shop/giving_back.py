@@ -4,11 +4,10 @@ from typing import Any
 
 from inventory import services as inventory
 from money import Money
-from payments import exceptions as payment_exceptions
 from payments import services as payments
 from sagas.definition import Context
-from sagas.outcomes import CannotTell, CheckAnswer, Happened
-from shop.outside import bank_answers
+from sagas.outcomes import CheckAnswer
+from shop.outside import bank_answers, proof_of
 from shop.selectors import order_with_lines
 
 Ctx = Context[Any]
@@ -31,10 +30,7 @@ def refund(ctx: Ctx, request: payments.RefundRequest) -> payments.RefundReceipt:
 
 def find_refund(ctx: Ctx, request: payments.RefundRequest) -> CheckAnswer[payments.RefundReceipt]:
     with bank_answers():
-        try:
-            return Happened(payments.find_refund(request, timeout=ctx.timeout))
-        except payment_exceptions.OutcomeUnknown as error:
-            return CannotTell(error.message)
+        return proof_of(lambda: payments.find_refund(request, timeout=ctx.timeout))
 
 
 def record_refund(ctx: Ctx, receipt: payments.RefundReceipt) -> None:

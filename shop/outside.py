@@ -1,11 +1,11 @@
 """What the steps of all the shop's plans share: the participants' words in the saga's, and mail."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from smtplib import SMTPRecipientsRefused
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -13,10 +13,12 @@ from django.core.mail import EmailMessage
 
 from payments import exceptions as payment_exceptions
 from sagas.definition import Context
-from sagas.outcomes import Refused, Transient, Unknown
+from sagas.outcomes import CannotTell, CheckAnswer, DidNotHappen, Happened, Refused, Transient, Unknown
 from shipping import exceptions as shipping_exceptions
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 
 @contextmanager
@@ -29,9 +31,9 @@ def bank_answers() -> Iterator[None]:
     except payment_exceptions.AlreadyVoided as error:
         raise Refused("already_voided", str(error)) from error
     except payment_exceptions.GatewayUnavailable as error:
-        raise Transient(f"the bank cannot be reached: {error.message}", error.retry_after) from error
+        raise Transient(error.message, error.retry_after) from error
     except payment_exceptions.OutcomeUnknown as error:
-        raise Unknown(f"the bank's answer is not known: {error.message}") from error
+        raise Unknown(error.message) from error
 
 
 @contextmanager
@@ -47,9 +49,19 @@ def carrier_answers() -> Iterator[None]:
         # On its way already: an action turns its saga back, a compensation waits for a person.
         raise Refused("cancel_refused", str(error)) from error
     except shipping_exceptions.CarrierUnavailable as error:
-        raise Transient(f"the carrier cannot be reached: {error.message}", error.retry_after) from error
+        raise Transient(error.message, error.retry_after) from error
     except shipping_exceptions.OutcomeUnknown as error:
-        raise Unknown(f"the carrier's answer is not known: {error.message}") from error
+        raise Unknown(error.message) from error
+
+
+def proof_of(find: Callable[[], R]) -> CheckAnswer[R]:
+    """What a look-up at the bank or the carrier proves: that it happened, that it cannot have, or nothing."""
+    try:
+        return Happened(find())
+    except (payment_exceptions.NotDone, shipping_exceptions.NotDone) as error:
+        return DidNotHappen(error.message)
+    except (payment_exceptions.OutcomeUnknown, shipping_exceptions.OutcomeUnknown) as error:
+        return CannotTell(error.message)
 
 
 @dataclass(frozen=True, slots=True)

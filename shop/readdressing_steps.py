@@ -3,12 +3,11 @@
 from dataclasses import dataclass, fields
 
 from sagas.definition import Context, remote
-from sagas.outcomes import CannotTell, CheckAnswer, DidNotHappen, Happened, Refused
-from shipping import exceptions as shipping_exceptions
+from sagas.outcomes import CheckAnswer, Refused
 from shipping import services as shipping
 from shop import services as shop
 from shop.models import AddressWish, Order, shipment_reference
-from shop.outside import Mail, carrier_answers, deliver
+from shop.outside import Mail, carrier_answers, deliver, proof_of
 from shop.selectors import order_with_lines
 from shop.wording import WHY_NO_OTHER_ADDRESS, why_not_readdressed
 
@@ -76,12 +75,7 @@ def book_new_parcel(ctx: Ctx, request: shipping.BookingRequest) -> shipping.Book
 
 def find_new_parcel(ctx: Ctx, request: shipping.BookingRequest) -> CheckAnswer[shipping.Booking]:
     with carrier_answers():
-        try:
-            return Happened(shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
-        except shipping_exceptions.NotDone as error:
-            return DidNotHappen(error.message)
-        except shipping_exceptions.OutcomeUnknown as error:
-            return CannotTell(error.message)
+        return proof_of(lambda: shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
 
 
 def begin_cancel_new_parcel(ctx: Ctx, receipt: shipping.Booking | None) -> shipping.CancelRequest:
