@@ -53,24 +53,15 @@ def ask_to_cancel(number: str, reason: str = "", *, actor: str = "customer") -> 
 
     Raises `WishRefused` for an order that is past cancelling, and `UnknownOrder`.
     """
-    # Here, not at the top: the plan's first step is this function.
-    from shop.cancellation import CancellationData, CancelOrder
-
     if (asked := _asked_to_cancel(number)) is not None:
         return asked
-    with transaction.atomic():
-        _check_cancellable(number)
-        if sagas.turn_back(Checkout, number, code=ASKED_TO_CANCEL, why=reason[:MAX_REASON], actor=actor):
-            return _asked(selectors.saga_of(Checkout.name, number))
-        saga = sagas.start(
-            CancelOrder,
-            CancellationData(number, reason[:MAX_REASON]),
-            key=_next_key(CANCELLATION, number),
-            on_conflict=sagas.OnConflict.WAIT,
-            actor=actor,
-        )
-        _check_cancellable(number)
-    return _asked(saga)
+    try:
+        return _start_to_cancel(number, reason[:MAX_REASON], actor)
+    except WishRefused:
+        # Somebody asked at the same moment, and theirs is done already: it is the answer to both.
+        if (asked := _asked_to_cancel(number)) is None:
+            raise
+        return asked
 
 
 def ask_to_return(number: str, reason: str = "", *, actor: str = "customer") -> Asked:
@@ -173,6 +164,25 @@ def inspect_return(
             raise WishRefused(number, "The return was inspected before; nothing was changed.")
     last.refresh_from_db()
     return _asked(last)
+
+
+def _start_to_cancel(number: str, reason: str, actor: str) -> Asked:
+    # Here, not at the top: the plan's first step is `ask_to_cancel`.
+    from shop.cancellation import CancellationData, CancelOrder
+
+    with transaction.atomic():
+        _check_cancellable(number)
+        if sagas.turn_back(Checkout, number, code=ASKED_TO_CANCEL, why=reason, actor=actor):
+            return _asked(selectors.saga_of(Checkout.name, number))
+        saga = sagas.start(
+            CancelOrder,
+            CancellationData(number, reason),
+            key=_next_key(CANCELLATION, number),
+            on_conflict=sagas.OnConflict.WAIT,
+            actor=actor,
+        )
+        _check_cancellable(number)
+    return _asked(saga)
 
 
 def _asked_to_cancel(number: str) -> Asked | None:

@@ -14,6 +14,7 @@ from sagas.attempts import Call
 from sagas.driver import drain_due
 from sagas.engine import record, work
 from sagas.models import SagaInstance
+from shop import after_sales
 from shop.after_sales import Asked, ask_to_cancel
 from shop.models import Order, Product
 from tests.racing import race
@@ -149,3 +150,25 @@ def test_cancels_and_workers_at_the_same_moment(
     assert results[1].saga_id == results[3].saga_id
     assert how_it_ended(order, bank, carrier) in ("untouched", "refunded")
     assert SagaInstance.objects.count() <= 2
+
+
+def test_who_asks_while_the_same_wish_is_just_done_gets_the_same_answer(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = place(("MUG", 2))
+    look = after_sales._asked_to_cancel
+    first: list[Asked] = []
+
+    def look_then_let_another_be_faster(number: str) -> Asked | None:
+        found = look(number)
+        if not first:
+            monkeypatch.setattr(after_sales, "_asked_to_cancel", look)
+            first.append(ask_to_cancel(number))
+            drain_due()
+        return found
+
+    monkeypatch.setattr(after_sales, "_asked_to_cancel", look_then_let_another_be_faster)
+    second = ask_to_cancel(order.number)
+
+    assert second.saga_id == first[0].saga_id
+    assert how_it_ended(order, bank, carrier) == "untouched"
