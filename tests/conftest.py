@@ -3,6 +3,10 @@ import shutil
 
 import pytest
 
+from tests.emptying import quick_emptying
+
+__all__ = ["quick_emptying"]
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
