@@ -25,6 +25,9 @@ WORKER = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 # A lease outlives the call it covers by this much, so that an answer in time is never late.
 LEASE_MARGIN = timedelta(seconds=10)
 
+# What the column holds; a class made inside functions can have a longer name.
+MAX_ERROR_CLASS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -37,12 +40,13 @@ class Call:
     step: PlannedStep
     task: Task
     token: int
+    lease: timedelta
     ctx: Context[Any]
     request: Any
     due: bool
 
     def make(self) -> Outcome:
-        """Make the call; of an unknown action ask first what became of it. Never raises."""
+        """Make the call; of an unknown action ask first what became of it. Never raises, not even SystemExit."""
         function = self.step.function(self.task.side)
         assert isinstance(function, Remote)
         try:
@@ -55,8 +59,14 @@ class Call:
                 if not isinstance(answer, CannotTell):
                     raise TypeError(f"the check of {self.step.name} answered {answer!r}")
             return Outcome(OutcomeKind.DONE, receipt=to_json(function(self.ctx, self.request)))
-        except Exception as error:
+        except BaseException as error:
             return outcome_of(error, called=True)
+
+
+def lease_of(step: PlannedStep, task: Task) -> timedelta:
+    """How long an attempt may take before its worker is presumed dead: longer than all that it calls."""
+    calls = 2 if task.settle and step.spec.check is not None else 1
+    return calls * step.spec.timeout + LEASE_MARGIN
 
 
 def context(saga: LoadedSaga, task: Task) -> Context[Any]:
@@ -112,7 +122,7 @@ def attempt_row(saga: LoadedSaga, task: Task, number: int, generation: int, outc
     if outcome.kind is not OutcomeKind.DONE:
         row["fingerprint"] = _fingerprint(step, task.side, outcome)
     if outcome.error is not None:
-        row["error_class"] = type(outcome.error).__qualname__
+        row["error_class"] = type(outcome.error).__qualname__[:MAX_ERROR_CLASS]
         # A refusal is an answer, not an accident: nobody needs to see where it was raised.
         row["traceback"] = "" if outcome.kind is OutcomeKind.REFUSED else traceback_of(outcome.error)
     return Attempt(**row)

@@ -30,9 +30,9 @@ def receipt_type(step: PlannedStep) -> Any:
 
 @cache
 def result_type(function: StepFunction) -> Any:
-    """The annotated type of what a step function returns."""
+    """The annotated type of what a step function returns; without an annotation it may be any JSON."""
     call = function.call if isinstance(function, Remote) else function
-    return get_type_hints(call).get("return", type(None))
+    return get_type_hints(call).get("return", Any)
 
 
 @cache

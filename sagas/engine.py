@@ -7,16 +7,18 @@ attempt and returns the `Call`; whoever makes it gives the outcome to `record`.
 
 import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
 
 from sagas import locks, machine, signals, store
-from sagas.attempts import LEASE_MARGIN, Call, arguments, attempt_row, context
+from sagas.attempts import Call, arguments, attempt_row, context, lease_of
 from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
 from sagas.plan import PlannedStep
@@ -36,6 +38,10 @@ MAX_STALLS = 5
 WEATHER = (OperationalError, InterfaceError)
 
 
+# PostgreSQL ended the session of a transaction that idled too long; Django takes that for an internal error.
+SESSION_ENDED = frozenset({"25P03", "25P04"})
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """A saga got one step further. ``due`` says whether it can go on at once."""
@@ -52,6 +58,22 @@ class _StepRaised(Exception):
         self.saga, self.task, self.outcome = saga, task, outcome
 
 
+@contextmanager
+def _commit() -> Iterator[None]:
+    """One commit of the engine's own: a step cannot be part of another, or commit by itself."""
+    try:
+        with transaction.atomic(durable=True):
+            yield
+    except InternalError as error:
+        if _session_ended(error):
+            raise OperationalError(str(error)) from error
+        raise
+
+
+def _session_ended(error: Exception) -> bool:
+    return isinstance(error, InternalError) and getattr(error.__cause__, "sqlstate", "") in SESSION_ENDED
+
+
 def work(saga_id: UUID | None = None) -> Moved | Call | None:
     """Do the next thing for one saga: the given one, or the one that has been due the longest.
 
@@ -61,15 +83,16 @@ def work(saga_id: UUID | None = None) -> Moved | Call | None:
     """
     saga = None
     try:
-        with transaction.atomic(durable=True):
-            saga = store.claim() if saga_id is None else store.take_up(saga_id, wait=False)
-            if saga is None or saga.state.terminal:
-                return None
-            if saga_id is None and _late(saga):
-                return _count_stall(saga)
-            return _next(saga)
-    except _StepRaised as raised:
-        return _record_raised(raised)
+        try:
+            with _commit():
+                saga = store.claim() if saga_id is None else store.take_up(saga_id, wait=False)
+                if saga is None or saga.state.terminal:
+                    return None
+                if saga_id is None and _late(saga):
+                    return _count_stall(saga)
+                return _next(saga)
+        except _StepRaised as raised:
+            return _record_raised(raised)
     except WEATHER:
         raise
     except Exception as error:
@@ -116,12 +139,14 @@ def _run(saga: LoadedSaga, step: PlannedStep, task: Task) -> Moved:
 def _rolled_back(error: Exception) -> Outcome:
     """What was rolled back had no effect. A lost connection or a deadlock is the weather."""
     outcome = outcome_of(error, called=False)
-    return replace(outcome, kind=OutcomeKind.TRANSIENT, code="database") if isinstance(error, WEATHER) else outcome
+    if isinstance(error, WEATHER) or _session_ended(error):
+        return replace(outcome, kind=OutcomeKind.TRANSIENT, code="database")
+    return outcome
 
 
 def _record_raised(raised: _StepRaised) -> Moved | None:
     """The commit for what a rolled-back step leaves behind: the attempt, and where it leads."""
-    with transaction.atomic(durable=True):
+    with _commit():
         saga = store.take_up(raised.saga.id)
         if saga is None or saga.version != raised.saga.version:
             return None
@@ -149,10 +174,11 @@ def _begin(saga: LoadedSaga, step: PlannedStep, task: Task) -> Call:
         request = function.prepare(ctx, *extra) if function.prepare else next(iter(extra), None)
     except Exception as error:
         raise _StepRaised(saga, task, _rolled_back(error)) from error
-    after = machine.begin(saga.plan, saga.state, task, saga.now, step.spec.timeout + LEASE_MARGIN)
+    lease = lease_of(step, task)
+    after = machine.begin(saga.plan, saga.state, task, saga.now, lease)
     number = after.steps[task.position].attempts(task.side)
     store.write(saga, after, attempt_row(saga, task, number, after.generation))
-    return Call(saga.id, step, task, after.generation, ctx, request, due=_is_due(saga, after))
+    return Call(saga.id, step, task, after.generation, lease, ctx, request, due=_is_due(saga, after))
 
 
 def record(call: Call, outcome: Outcome) -> Moved | None:
@@ -161,12 +187,14 @@ def record(call: Call, outcome: Outcome) -> Moved | None:
     A second call changes nothing, so repeat it after `WEATHER`.
     """
     try:
-        with transaction.atomic(durable=True):
-            return _record(call, outcome, hooks=True)
-    except _StepRaised as raised:
-        # The call was made, but its result could not be written down: nobody knows, so ask again.
-        with transaction.atomic(durable=True):
-            return _record(call, replace(raised.outcome, kind=OutcomeKind.BUG, definite=False), hooks=False)
+        try:
+            with _commit():
+                return _record(call, outcome, hooks=True)
+        except _StepRaised as raised:
+            # The call was made, but its result could not be written down: nobody knows, so ask again.
+            in_doubt = replace(raised.outcome, kind=OutcomeKind.BUG, definite=False)
+            with _commit():
+                return _record(call, in_doubt, hooks=False)
     except WEATHER:
         raise
     except Exception as error:
@@ -234,7 +262,7 @@ def _count_stall(saga: LoadedSaga) -> Moved:
 def _set_aside(saga_id: UUID, error: Exception) -> Moved | None:
     """One bad saga never stops the others: what the rows refuse, such as a constraint, waits for a person."""
     logger.exception("saga %s cannot go on", saga_id, exc_info=error)
-    with transaction.atomic(durable=True):
+    with _commit():
         saga = store.lock(saga_id)
         if saga is None or saga.state.terminal:
             return None

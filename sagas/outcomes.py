@@ -9,6 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from sagas.redaction import message_of
+
 R = TypeVar("R")
 
 
@@ -71,7 +73,10 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one attempt. ``definite`` says that it certainly left no effect, or is done."""
+    """What came of one attempt. ``definite`` says that it certainly left no effect, or is done.
+
+    ``code`` and ``message`` are stored and shown in many places, so they are redacted from the outset.
+    """
 
     kind: OutcomeKind
     receipt: Any = None
@@ -82,18 +87,17 @@ class Outcome:
     error: BaseException | None = None
 
 
-def outcome_of(error: Exception, *, called: bool) -> Outcome:
+def outcome_of(error: BaseException, *, called: bool) -> Outcome:
     """The outcome that an exception stands for; ``called`` when an outside call may have been made."""
     match error:
         case Refused():
-            return Outcome(OutcomeKind.REFUSED, code=error.code, message=error.message, error=error)
+            code, message = message_of(error.code), message_of(error.message)
+            return Outcome(OutcomeKind.REFUSED, code=code, message=message, error=error)
         case Transient():
-            after = error.retry_after
-            return Outcome(
-                OutcomeKind.TRANSIENT, code="transient", message=error.message, retry_after=after, error=error
-            )
+            after, message = error.retry_after, message_of(error.message)
+            return Outcome(OutcomeKind.TRANSIENT, code="transient", message=message, retry_after=after, error=error)
         case Unknown():
             kind = OutcomeKind.UNKNOWN if called else OutcomeKind.TRANSIENT
-            return Outcome(kind, code="unknown", message=error.message, definite=not called, error=error)
-    message = f"{type(error).__name__}: {error}"
+            return Outcome(kind, code="unknown", message=message_of(error.message), definite=not called, error=error)
+    message = message_of(f"{type(error).__name__}: {error}")
     return Outcome(OutcomeKind.BUG, code="bug", message=message, definite=not called, error=error)

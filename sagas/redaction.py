@@ -9,12 +9,18 @@ import traceback
 _SECRETS = (
     (re.compile(r"\b(?:sk|pk|rk|pm|tok|whsec|EZ[AT]K|Bearer|Basic)[_ ][A-Za-z0-9_\-+/=.]{4,}"), "[secret]"),
     (
-        re.compile(r"(?i)\b(password|secret|token|api_?key|authorization)\b(['\"]?\s*[:=]\s*)(['\"]?)[^\s'\",}&]+"),
-        r"\1\2[secret]",
+        # A name with such a word in it, and what it is set to: client_secret=..., "X-Api-Key": "...".
+        re.compile(
+            r"(?i)((?:[\w-]{0,40}(?:password|passwd|secret|token|api[_-]?key)[\w-]{0,40}|\bauthorization)['\"]?\s*[:=]\s*)"
+            r"(?:'[^']*'?|\"[^\"]*\"?|[^\s'\",;}&]+)"
+        ),
+        r"\1[secret]",
     ),
+    # What Stripe lets a browser confirm a payment with.
+    (re.compile(r"\b\w{1,40}_secret_\w{8,}"), "[secret]"),
     (re.compile(r"(://[^:/\s]*:)[^@/\s]+@"), r"\1[secret]@"),
     (re.compile(r"\b\d(?:[ -]?\d){11,18}\b"), "[number]"),
-    (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "[e-mail]"),
+    (re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"), "[e-mail]"),
 )
 
 MAX_MESSAGE = 500
@@ -25,14 +31,15 @@ def redact(text: str) -> str:
     """The text with what looks like a secret, a long number or an e-mail address blotted out."""
     for pattern, blot in _SECRETS:
         text = pattern.sub(blot, text)
-    # A NUL cannot be stored as text in PostgreSQL.
-    return text.replace("\x00", "")
+    # Neither a NUL nor half of a surrogate pair can be stored in PostgreSQL.
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def message_of(text: str) -> str:
-    return redact(text)[:MAX_MESSAGE]
+    """The redacted beginning of a text. Cut twice, since a partner may answer with megabytes."""
+    return redact(text[: 4 * MAX_MESSAGE])[:MAX_MESSAGE]
 
 
 def traceback_of(error: BaseException) -> str:
     """The redacted end of an error's traceback, with its causes."""
-    return redact("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:]
+    return redact("".join(traceback.format_exception(error))[-2 * MAX_TRACEBACK :])[-MAX_TRACEBACK:]

@@ -1,8 +1,12 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import sleep
+from types import new_class
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 
+from sagas.definition import Parallel, Saga, Step, registry
 from sagas.driver import drain_due
 from sagas.models import SagaInstance
 from sagas.services import start
@@ -22,15 +26,38 @@ def world(transactional_db: None) -> Iterator[World]:
         cursor.execute("DROP TABLE test_effect")
 
 
-def begin_trip(number: str = "T1") -> SagaInstance:
+@pytest.fixture
+def define(world: World) -> Iterator[Callable[..., type[Saga[TripData]]]]:
+    """Define a saga for one test: ``define(Step(...), Pivot(...), version=2)``. It is forgotten afterwards."""
+    before = dict(registry)
+
+    def saga(*steps: Step | Parallel, **words: Any) -> type[Saga[TripData]]:
+        said = {"name": "test.own", "version": 1, "steps": steps, **words}
+        return new_class("Own", (Saga[TripData],), exec_body=lambda body: body.update(said))
+
+    yield saga
+    registry.clear()
+    registry.update(before)
+
+
+def begin(plan: type[Saga[TripData]], number: str = "T1") -> SagaInstance:
     with transaction.atomic():
-        return start(Trip, TripData(number), key=number)
+        return start(plan, TripData(number), key=number)
+
+
+def run_saga(plan: type[Saga[TripData]], number: str = "T1") -> SagaInstance:
+    saga = begin(plan, number)
+    run()
+    saga.refresh_from_db()
+    return saga
+
+
+def begin_trip(number: str = "T1") -> SagaInstance:
+    return begin(Trip, number)
 
 
 def run(seconds: float = 5.0) -> None:
     """Drive all that is due, backoffs of some milliseconds included, until nothing is."""
-    from time import sleep
-
     for _ in range(40):
         drain_due(seconds)
         pausing = SagaInstance.objects.filter(status__in=["WAITING", "COMPENSATING"], wake_at__isnull=False)
@@ -40,7 +67,4 @@ def run(seconds: float = 5.0) -> None:
 
 
 def run_trip(number: str = "T1") -> SagaInstance:
-    saga = begin_trip(number)
-    run()
-    saga.refresh_from_db()
-    return saga
+    return run_saga(Trip, number)
