@@ -20,7 +20,7 @@ from shop.selectors import CANCELLATION
 
 __all__ = ["CancelOrder", "CancellationData"]
 
-patient = Retry(attempts=60)
+patient = Retry(attempts=100)
 
 
 class CancelOrder(Saga[CancellationData]):

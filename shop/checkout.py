@@ -25,7 +25,7 @@ __all__ = ["Checkout", "CheckoutData"]
 order_lock = Lock[CheckoutData]("shop.order", lambda data: data.order_number)
 
 # A bank or a carrier may be down for a while; the deadline ends it, not the count.
-patient = Retry(attempts=60)
+patient = Retry(attempts=100)
 
 
 class Checkout(Saga[CheckoutData]):

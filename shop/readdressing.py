@@ -19,7 +19,7 @@ from shop.selectors import READDRESSING
 
 __all__ = ["ChangeAddress", "ReaddressingData"]
 
-patient = Retry(attempts=60)
+patient = Retry(attempts=100)
 
 
 class ChangeAddress(Saga[ReaddressingData]):

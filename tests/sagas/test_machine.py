@@ -123,14 +123,16 @@ def test_a_transient_failure_after_the_pivot_is_tried_again_without_end(name):
     assert step(walk, name).action == "SUCCEEDED"
 
 
-def test_retry_after_is_honoured_where_it_is_longer_than_the_backoff():
+def test_a_time_that_the_service_names_takes_the_place_of_the_backoff_spread_by_half():
     walk = walk_at("authorize")
 
     walk.attempt(transient("busy", seconds(600)))
-    assert pause_of(walk, "authorize") == 600
-    again(walk, transient("busy", seconds(1)), times=1)
+    assert pause_of(walk, "authorize") == 900
+    again(walk, transient("busy", seconds(10)), times=3)
+    assert pause_of(walk, "authorize") == 15
+    again(walk, transient("busy"), times=1)
 
-    assert pause_of(walk, "authorize") == 8
+    assert pause_of(walk, "authorize") == 16
 
 
 @pytest.mark.parametrize(

@@ -318,10 +318,10 @@ def test_an_authorization_that_has_expired_takes_the_label_back_as_well():
     ]
 
 
-def test_a_capture_nobody_knows_of_is_asked_for_sixty_times_and_undoes_nothing():
+def test_a_capture_nobody_knows_of_is_asked_for_a_hundred_times_and_undoes_nothing():
     played = run(Checkout, {shop.capture_payment: always(unknown())})
 
-    assert played.trace[4:] == ["capture_payment unknown"] * 60
+    assert played.trace[4:] == ["capture_payment unknown"] * 100
     assert (played.status, played.state.suspend_reason) == ("SUSPENDED", "OUTCOME_UNKNOWN")
 
 
