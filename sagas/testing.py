@@ -18,7 +18,7 @@ from sagas.steps import StepFunction, name_of
 
 _START = datetime(2020, 1, 1, tzinfo=UTC)
 # A plan that is still moving after this many attempts does not end.
-_MOST_ATTEMPTS = 1_000
+_MOST_ATTEMPTS = 10_000
 
 Script = Mapping[StepFunction, Outcome | Iterable[Outcome]]
 
