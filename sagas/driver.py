@@ -29,6 +29,8 @@ SECONDS = 20.0
 POLL = 0.02
 # After so many sagas in one drain there is work for another worker as well.
 HINT_EVERY = 20
+# How long an answer that could not be written down lets others go first.
+RECORD_AGAIN = 1.0
 
 _stopping = threading.Event()
 
@@ -65,16 +67,19 @@ class Driver:
         self._most_calls: int = settings.SAGAS_CALLS_IN_FLIGHT
         self._pool = ThreadPoolExecutor(self._most_calls, thread_name_prefix="saga-call")
         self._at_hand: deque[UUID] = deque()
-        self._calls_under_way = 0
+        # Each call by its saga and token, with the end of its lease.
+        self._under_way: dict[tuple[UUID, int], float] = {}
+        self._left_behind = False
         self._answers: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
-        self._unrecorded: deque[tuple[Call, Outcome]] = deque()
+        # Answers to be written down, each with the time from which to try.
+        self._unrecorded: list[tuple[float, Call, Outcome]] = []
         self._claims = 0
 
     def __enter__(self) -> "Driver":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+        self._pool.shutdown(wait=not self._left_behind)
 
     def drain(self) -> bool:
         """Drive until nothing is due or time is up; says whether something may be left."""
@@ -86,11 +91,12 @@ class Driver:
                 logger.warning("the database is away, trying again: %s", error)
                 _stopping.wait(0.5)
                 close_old_connections()
-                if not _stopping.is_set() and (self._calls_under_way or not self._time_is_up()):
+                if not _stopping.is_set() and (self._under_way or not self._time_is_up()):
                     continue
                 return True
-            if not self._calls_under_way:
+            if not self._under_way:
                 return self._time_is_up()
+            self._leave_hung_calls_behind()
             self._wait_for_answer()
 
     def _time_is_up(self) -> bool:
@@ -98,7 +104,7 @@ class Driver:
 
     def _start_something(self) -> bool:
         """One thing for a saga at hand, or for the one that has been due the longest."""
-        if self._time_is_up() or self._calls_under_way >= self._most_calls:
+        if self._time_is_up() or len(self._under_way) >= self._most_calls:
             return False
         saga_id = self._at_hand.popleft() if self._at_hand else None
         done = work(saga_id)
@@ -110,7 +116,7 @@ class Driver:
             if self._claims % HINT_EVERY == 0:
                 hint()
         if isinstance(done, Call):
-            self._calls_under_way += 1
+            self._under_way[done.saga_id, done.token] = monotonic() + done.lease.total_seconds()
             self._pool.submit(self._make, done)
         if done.due:
             self._at_hand.append(done.saga_id)
@@ -124,19 +130,37 @@ class Driver:
             connections.close_all()
 
     def _record_answer(self) -> bool:
-        """Write one answer down; it stays in line until that has succeeded."""
-        if not self._unrecorded:
-            try:
-                self._unrecorded.append(self._answers.get_nowait())
-            except queue.Empty:
-                return False
-        moved = record(*self._unrecorded[0])
-        self._unrecorded.popleft()
-        self._calls_under_way -= 1
+        """Write one answer down; it stays in line until that has succeeded, but lets others go first."""
+        with suppress(queue.Empty):
+            while True:
+                self._unrecorded.append((0.0, *self._answers.get_nowait()))
+        now = monotonic()
+        ready = next((index for index, answer in enumerate(self._unrecorded) if answer[0] <= now), None)
+        if ready is None:
+            return False
+        _, call, outcome = self._unrecorded.pop(ready)
+        try:
+            moved = record(call, outcome)
+        except WEATHER:
+            self._unrecorded.append((now + RECORD_AGAIN, call, outcome))
+            raise
+        self._under_way.pop((call.saga_id, call.token), None)
         if moved is not None and moved.due:
             self._at_hand.append(moved.saga_id)
         return True
 
+    def _leave_hung_calls_behind(self) -> None:
+        """A call that outlasts its lease has broken its own time limit: whoever looks next settles it without us.
+
+        A thread cannot be ended from outside. It is left to itself, so that one such call does not
+        take the whole worker away.
+        """
+        now = monotonic()
+        for key in [key for key, end in self._under_way.items() if end < now]:
+            logger.error("a call of saga %s has not come back within its lease and is left behind", key[0])
+            del self._under_way[key]
+            self._left_behind = True
+
     def _wait_for_answer(self) -> None:
         with suppress(queue.Empty):
-            self._unrecorded.append(self._answers.get(timeout=POLL))
+            self._unrecorded.append((0.0, *self._answers.get(timeout=POLL)))

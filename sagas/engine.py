@@ -22,7 +22,7 @@ from sagas.attempts import Call, arguments, attempt_row, context, lease_of
 from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
 from sagas.plan import PlannedStep
-from sagas.redaction import message_of
+from sagas.redaction import words_of
 from sagas.snapshot import SagaState, Task
 from sagas.states import SagaStatus, Side, SuspendReason
 from sagas.steps import Remote
@@ -266,7 +266,7 @@ def _set_aside(saga_id: UUID, error: Exception) -> Moved | None:
         saga = store.lock(saga_id)
         if saga is None or saga.state.terminal:
             return None
-        return _suspend(saga, SuspendReason.CONTRACT_VIOLATION, message_of(f"{type(error).__name__}: {error}"))
+        return _suspend(saga, SuspendReason.CONTRACT_VIOLATION, words_of(error))
 
 
 def _suspend(saga: LoadedSaga, reason: SuspendReason, why: str) -> Moved:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from sagas.redaction import message_of
+from sagas.redaction import message_of, words_of
 
 R = TypeVar("R")
 
@@ -99,5 +99,4 @@ def outcome_of(error: BaseException, *, called: bool) -> Outcome:
         case Unknown():
             kind = OutcomeKind.UNKNOWN if called else OutcomeKind.TRANSIENT
             return Outcome(kind, code="unknown", message=message_of(error.message), definite=not called, error=error)
-    message = message_of(f"{type(error).__name__}: {error}")
-    return Outcome(OutcomeKind.BUG, code="bug", message=message, definite=not called, error=error)
+    return Outcome(OutcomeKind.BUG, code="bug", message=words_of(error), definite=not called, error=error)

@@ -40,6 +40,14 @@ def message_of(text: str) -> str:
     return redact(text[: 4 * MAX_MESSAGE])[:MAX_MESSAGE]
 
 
+def words_of(error: BaseException) -> str:
+    """The class of an error and what it says, redacted; some errors cannot even say that."""
+    try:
+        return message_of(f"{type(error).__name__}: {error}")
+    except Exception:
+        return type(error).__name__
+
+
 def traceback_of(error: BaseException) -> str:
     """The redacted end of an error's traceback, with its causes."""
     return redact("".join(traceback.format_exception(error))[-2 * MAX_TRACEBACK :])[-MAX_TRACEBACK:]
