@@ -152,9 +152,8 @@ def _failed_again(
     """Count a failure and set the backoff; the second value says whether the budget is spent."""
     retry = step.spec.retry
     failures = saga.steps[step.position].failures + 1
-    if outcome.retry_after is None:
-        pause = retry.delay(failures, jitter())
-    else:
+    pause = retry.delay(failures, jitter())
+    if outcome.retry_after is not None:
         # The service names its time, so our own backoff does not grow; spread, since many were told the same.
         pause = outcome.retry_after * (1 + jitter() / 2)
     budget = min(BUG_ATTEMPTS, retry.attempts) if outcome.kind is OutcomeKind.BUG else retry.attempts
