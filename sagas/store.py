@@ -205,10 +205,15 @@ def plan_for(definition: str, version: int, touched: list[tuple[Any, ...]]) -> P
     ``touched`` are the rows of the steps that already have a state: (position, name, kind, ...).
     """
     plan = registry.get((definition, version)) or newest(definition)
-    if plan is None:
+    if plan is None or plan.version < version:
         return None
     names = {step.position: (step.name, str(step.kind)) for step in plan.steps}
-    return plan if all(names.get(row[0]) == (row[1], row[2]) for row in touched) else None
+    if any(names.get(row[0]) != (row[1], row[2]) for row in touched):
+        return None
+    positions = {row[0] for row in touched}
+    reached = max((step.place for step in plan.steps if step.position in positions), default=0)
+    left_out = [s for s in plan.steps if s.place < reached and s.position not in positions and not s.begins]
+    return None if left_out else plan
 
 
 def _state(

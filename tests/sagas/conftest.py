@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from sagas.attempts import Call
 from sagas.definition import Parallel, Saga, Step, registry
 from sagas.driver import drain_due
+from sagas.engine import work
 from sagas.models import SagaInstance
 from sagas.services import start
 from tests.sagas import plans
@@ -43,6 +45,13 @@ def define(world: World) -> Iterator[Callable[..., type[Saga[TripData]]]]:
 def begin(plan: type[Saga[TripData]], number: str = "T1") -> SagaInstance:
     with transaction.atomic():
         return start(plan, TripData(number), key=number)
+
+
+def begin_call(saga: SagaInstance) -> Call:
+    """Up to the commit before the next call, which is not made."""
+    while not isinstance(moved := work(saga.pk), Call):
+        assert moved is not None
+    return moved
 
 
 def run_saga(plan: type[Saga[TripData]], number: str = "T1") -> SagaInstance:

@@ -4,22 +4,13 @@ import logging
 
 import pytest
 
-from sagas.attempts import Call
 from sagas.definition import Pivot, Step, remote, seconds
 from sagas.driver import drain_due
 from sagas.engine import Moved, record, work
 from sagas.outcomes import Refused, Transient
-from tests.sagas.conftest import begin, begin_trip, run
+from tests.sagas.conftest import begin, begin_call, begin_trip, run
 from tests.sagas.plans import World, effect, effects
 from tests.sagas.rows import end_backoff, end_lease, moves, outcomes, pass_deadline, snapshot, step_of
-
-
-def begin_call(saga) -> Call:
-    """Up to the commit before the next call."""
-    while not isinstance(moved := work(saga.pk), Call):
-        assert moved is not None
-    return moved
-
 
 # --- leases and zombies ---------------------------------------------------------------------------
 

@@ -7,22 +7,14 @@ from time import sleep
 import pytest
 from django.db import IntegrityError, OperationalError, connection
 
-from sagas.attempts import LEASE_MARGIN, Call
+from sagas.attempts import LEASE_MARGIN
 from sagas.definition import Pivot, RemoteStep, Retry, remote, seconds
 from sagas.driver import RECORD_AGAIN, drain_due
 from sagas.engine import Moved, record, work
 from sagas.outcomes import CannotTell, DidNotHappen, Happened, Refused, Transient, Unknown
-from tests.sagas.conftest import begin, begin_trip, run_saga, run_trip
+from tests.sagas.conftest import begin, begin_call, begin_trip, run_saga, run_trip
 from tests.sagas.plans import Ticket, World, effect, effects, soon
 from tests.sagas.rows import end_backoff, moves, outcomes, statuses, step_of
-
-
-def begin_call(saga) -> Call:
-    """Up to the commit before the next call."""
-    while not isinstance(moved := work(saga.pk), Call):
-        assert moved is not None
-    return moved
-
 
 # --- the commit before the call -------------------------------------------------------------------
 

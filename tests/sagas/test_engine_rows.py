@@ -6,12 +6,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from sagas.attempts import WORKER, Call
+from sagas.attempts import WORKER
 from sagas.engine import Moved, record, work
 from sagas.models import SagaEvent, SagaInstance, StepAttempt
 from sagas.outcomes import Refused, Transient, Unknown
 from sagas.states import ActionStatus, CompensationStatus, SagaStatus, check_move
-from tests.sagas.conftest import begin_trip, run, run_trip
+from tests.sagas.conftest import begin_call, begin_trip, run, run_trip
 from tests.sagas.plans import World
 from tests.sagas.rows import moves, snapshot, statuses, step_of
 
@@ -67,13 +67,6 @@ def test_the_attempt_of_a_local_step_is_written_when_it_has_ended(world: World):
 
 
 # --- a remote step: two commits -------------------------------------------------------------------
-
-
-def begin_call(saga: SagaInstance) -> Call:
-    """Up to the commit before the call of `book_flight`."""
-    while not isinstance(call := work(saga.pk), Call):
-        pass
-    return call
 
 
 def test_the_commit_before_a_call_stores_the_intent_the_key_and_the_lease(world: World):
