@@ -53,10 +53,11 @@ def ask_to_cancel(number: str, reason: str = "", *, actor: str = "customer") -> 
 
     Raises `WishRefused` for an order that is past cancelling, and `UnknownOrder`.
     """
+    key = _next_key(number, latest_saga(CANCELLATION, number))
     if (asked := _asked_to_cancel(number)) is not None:
         return asked
     try:
-        return _start_to_cancel(number, reason[:MAX_REASON], actor)
+        return _start_to_cancel(number, key, reason[:MAX_REASON], actor)
     except WishRefused:
         # Somebody asked at the same moment, and theirs is done already: it is the answer to both.
         if (asked := _asked_to_cancel(number)) is None:
@@ -72,16 +73,17 @@ def ask_to_return(number: str, reason: str = "", *, actor: str = "customer") -> 
 
     Raises `WishRefused` for an order that was not sent or is over, and `UnknownOrder`.
     """
-    from shop.returning import ReturnData, ReturnOrder
-
     last = latest_saga(RETURN, number)
     if last is not None and _stands(last):
         return _asked(last)
     if last is not None and _failure_of(last) == NOT_ACCEPTED:
         raise WishRefused(number, why_not_returned(NOT_ACCEPTED, last.failure["message"]))
+    # Here, not at the top: the plan's first step is this function.
+    from shop.returning import ReturnData, ReturnOrder
+
     with transaction.atomic():
-        key = _next_key(RETURN, number)
-        saga = sagas.start(ReturnOrder, ReturnData(number, reason[:MAX_REASON]), key=key, actor=actor)
+        data = ReturnData(number, reason[:MAX_REASON])
+        saga = sagas.start(ReturnOrder, data, key=_next_key(number, last), actor=actor)
         if (status := _status_of(number)) not in _RETURNABLE:
             instead = "cancel" if status in (Order.Status.PENDING, Order.Status.CONFIRMED) else ""
             raise WishRefused(number, WHY_NO_RETURN[status], instead)
@@ -103,7 +105,7 @@ def ask_to_readdress(number: str, address: Address, *, actor: str = "customer") 
         if last.ended_at is None:
             raise WishRefused(number, "Another change of the address is under way. Ask again when it is done.")
     with transaction.atomic():
-        key = _next_key(READDRESSING, number)
+        key = _next_key(number, last)
         parcel = _count(key, number) + 1
         data = ReaddressingData(number, parcel)
         saga = sagas.start(ChangeAddress, data, key=key, on_conflict=sagas.OnConflict.WAIT, actor=actor)
@@ -166,7 +168,7 @@ def inspect_return(
     return _asked(last)
 
 
-def _start_to_cancel(number: str, reason: str, actor: str) -> Asked:
+def _start_to_cancel(number: str, key: str, reason: str, actor: str) -> Asked:
     # Here, not at the top: the plan's first step is `ask_to_cancel`.
     from shop.cancellation import CancellationData, CancelOrder
 
@@ -177,7 +179,7 @@ def _start_to_cancel(number: str, reason: str, actor: str) -> Asked:
         saga = sagas.start(
             CancelOrder,
             CancellationData(number, reason),
-            key=_next_key(CANCELLATION, number),
+            key=key,
             on_conflict=sagas.OnConflict.WAIT,
             actor=actor,
         )
@@ -220,9 +222,11 @@ def _status_of(number: str) -> str:
     return status
 
 
-def _next_key(definition: str, number: str) -> str:
-    """A saga's key is taken for ever, so the next one of an order is counted: S-1, S-1-2, S-1-3."""
-    last = latest_saga(definition, number)
+def _next_key(number: str, last: Any) -> str:
+    """A saga's key is taken for ever, so the one after ``last`` is counted: S-1, S-1-2, S-1-3.
+
+    Two who ask at the same moment have seen the same last one, so they ask for the same next one.
+    """
     if last is None:
         return number
     return f"{number}-{_count(last.business_key, number) + 1}"
