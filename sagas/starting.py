@@ -88,13 +88,18 @@ def start(
     the first saga, unchanged.
 
     If another saga holds a resource this one needs, ``on_conflict`` decides; who gets in line turns
-    back after ``patience``. Raises `LockTaken` where that means to reject, and
-    `msgspec.ValidationError` if ``data`` is not what the plan says it is.
+    back after ``patience``. Raises `LockTaken` where that means to reject: the transaction can then
+    only be rolled back. Raises `msgspec.ValidationError` if ``data`` is not what the plan says it is.
     """
     compiled = plan.plan
     sagas = _insert(compiled, [(key, data)], on_conflict, patience, caused_by, actor)
     if sagas:
-        _take_locks(compiled, data, sagas[key], on_conflict, actor)
+        try:
+            _take_locks(compiled, data, sagas[key], on_conflict, actor)
+        except LockTaken:
+            # Also of a caller that catches this: no saga is ever stored without its locks.
+            transaction.set_rollback(True)
+            raise
         transaction.on_commit(hint, robust=True)
     return SagaInstance.objects.get(definition=compiled.name, business_key=key)
 
