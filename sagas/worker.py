@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from contextlib import suppress
 from types import FrameType
 
 import redis
@@ -16,16 +17,18 @@ from sagas.jobs import QUEUE
 
 logger = logging.getLogger(__name__)
 
-# Whoever can write to Redis can name any function: a JSON job that named os.system ran.
+# Whoever can write to Redis can name any function: a JSON job that named os.system ran. RQ also
+# imports and calls what a job names as its callbacks, and posts to its webhooks.
 ALLOWED = frozenset({"sagas.jobs.drain"})
+_EXTRAS = ("args", "kwargs", "_success_callback_name", "_failure_callback_name", "_stopped_callback_name", "webhooks")
 
 
 class SagaWorker(SimpleWorker):
     """Runs hints and nothing else. SIGTERM lets the step under way finish and starts no other."""
 
     def perform_job(self, job: Job, queue: Queue) -> bool:
-        if job.func_name not in ALLOWED:
-            logger.error("a job that calls %r was refused: this queue carries hints only", job.func_name)
+        if not _is_hint(job):
+            logger.error("job %s was refused: this queue carries hints only", job.id)
             job.delete()
             return False
         try:
@@ -37,8 +40,21 @@ class SagaWorker(SimpleWorker):
     def handle_warm_shutdown_request(self) -> None:
         driver.stop()
 
+    def set_shutdown_requested_date(self) -> None:
+        """Called by the signal's handler, in the middle of whatever is under way: Redis must not break that."""
+        with suppress(redis.RedisError):
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
+
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """A second signal changes nothing: calls under way have time limits, so the end is near anyway."""
+
+
+def _is_hint(job: Job) -> bool:
+    """Whether a job names what a hint names, and nothing besides. What cannot be read is no hint."""
+    try:
+        return job.func_name in ALLOWED and not any(getattr(job, extra) for extra in _EXTRAS)
+    except Exception:
+        return False
 
 
 def run(*, burst: bool = False) -> None:

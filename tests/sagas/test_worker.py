@@ -1,0 +1,145 @@
+"""The worker takes hints and nothing else."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import redis
+from rq import Queue
+from rq.job import Callback
+from rq.serializers import DefaultSerializer, JSONSerializer
+from rq.worker import WorkerStatus
+
+from sagas import driver, jobs, worker
+from sagas.jobs import QUEUE
+from sagas.models import SagaInstance
+from sagas.worker import SagaWorker
+from tests.sagas.conftest import begin_trip
+from tests.sagas.plans import World
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(settings):
+    """An empty Redis, and this process's own signal handlers and will to work afterwards."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
+    redis.Redis.from_url(settings.REDIS_URL).flushdb()
+    jobs._queue.cache_clear()
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    driver._stopping.clear()
+    jobs._queue.cache_clear()
+
+
+def queue(settings, serializer=JSONSerializer) -> Queue:
+    return Queue(QUEUE, connection=redis.Redis.from_url(settings.REDIS_URL), serializer=serializer)
+
+
+def test_a_worker_drives_what_it_is_hinted_at(world: World):
+    begin_trip()
+
+    worker.run(burst=True)
+
+    assert SagaInstance.objects.get().status == "COMPLETED"
+
+
+def test_a_doubled_and_a_useless_hint_are_harmless(world: World, settings):
+    begin_trip()
+    for _ in range(3):
+        queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
+
+    worker.run(burst=True)
+
+    assert SagaInstance.objects.get().status == "COMPLETED"
+    assert queue(settings).count == 0
+
+
+def touch(path: Path) -> None:
+    """What somebody who can write to Redis would like us to call."""
+    path.write_text("called")
+
+
+def refuse_and_go_on(settings, caplog):
+    """After the job that is already there comes a hint: the worker refuses one and takes the other."""
+    queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
+    begin_trip()
+
+    worker.run(burst=True)
+
+    assert "was refused: this queue carries hints only" in caplog.text
+    assert SagaInstance.objects.get().status == "COMPLETED"
+    assert queue(settings).count == 0
+
+
+def test_a_job_that_names_another_function_is_not_run(world: World, settings, tmp_path, caplog):
+    mark = tmp_path / "mark"
+    queue(settings).enqueue("os.system", f"touch {mark}")
+
+    refuse_and_go_on(settings, caplog)
+
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("hook", ["on_success", "on_failure"])
+def test_a_hint_with_a_callback_is_not_run(world: World, settings, caplog, hook):
+    callback = Callback("antigravity.not_there")
+    queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1, **{hook: callback})
+
+    refuse_and_go_on(settings, caplog)
+
+
+def test_a_hint_with_arguments_is_not_run(world: World, settings, caplog):
+    queue(settings).enqueue("sagas.jobs.drain", 1)
+
+    refuse_and_go_on(settings, caplog)
+
+
+def test_a_pickled_job_is_not_even_read(world: World, settings, tmp_path, caplog):
+    mark = tmp_path / "mark"
+    queue(settings, DefaultSerializer).enqueue(touch, mark)
+
+    refuse_and_go_on(settings, caplog)
+
+    assert not mark.exists()
+
+
+def test_a_job_that_is_no_longer_there_is_passed_over(world: World, settings):
+    queue(settings).push_job_id("gone")
+    begin_trip()
+    queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
+
+    worker.run(burst=True)
+
+    assert SagaInstance.objects.get().status == "COMPLETED"
+
+
+def test_being_told_to_stop_while_redis_is_away_breaks_nothing_that_is_under_way(world: World, settings):
+    there = redis.Redis.from_url(settings.REDIS_URL)
+    busy = SagaWorker([queue(settings)], name="saga-test", connection=there, serializer=JSONSerializer)
+    busy._state = WorkerStatus.BUSY
+    busy.connection = redis.Redis.from_url("redis://127.0.0.1:9/0", retry=None)
+
+    busy.request_stop(signal.SIGTERM, None)
+
+    assert driver.stopping()
+    assert busy._stop_requested
+
+
+def test_a_second_signal_changes_nothing(world: World, settings):
+    there = redis.Redis.from_url(settings.REDIS_URL)
+    busy = SagaWorker([queue(settings)], name="saga-test", connection=there, serializer=JSONSerializer)
+    busy._state = WorkerStatus.BUSY
+    busy.request_stop(signal.SIGTERM, None)
+
+    signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)
+
+    assert busy._stop_requested
+
+
+def test_a_driver_that_was_told_to_stop_starts_nothing_and_says_that_something_is_left(world: World):
+    begin_trip()
+    driver.stop()
+
+    assert driver.drain_due() is True
+
+    assert SagaInstance.objects.get().status == "PENDING"
