@@ -5,7 +5,8 @@ that page; it is one commit with its row in `Operation` and its events. `follow`
 really came of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
@@ -14,7 +15,8 @@ from uuid import UUID
 import msgspec
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import DataError, OperationalError, transaction
+from psycopg.errors import LockNotAvailable
 
 from sagas import interventions, machine, store
 from sagas.codec import from_json, receipt_type, to_json
@@ -108,7 +110,7 @@ def _operate(
         raise PermissionDenied(f"You may not {name} sagas.")
     if not request.reason.strip():
         raise ValueError("Say why: the reason is kept with the saga.")
-    with transaction.atomic(durable=True):
+    with _refusals(), transaction.atomic(durable=True):
         saga = store.lock(saga_id)
         if saga is None:
             raise UnknownSaga(str(saga_id))
@@ -119,10 +121,7 @@ def _operate(
             return done
         if saga.version != request.version:
             raise StaleVersion(saga.version)
-        try:
-            after = transition(saga)
-        except machine.NotAllowed as error:
-            raise OperationRefused(str(error)) from error
+        after = transition(saga)
         written = store.write(saga, after, actor=f"operator {request.actor}", why=request.reason)
         operation = Operation.objects.create(
             id=request.id,
@@ -139,6 +138,21 @@ def _operate(
         )
         transaction.on_commit(hint, robust=True)
     return operation
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What keeps an operation from being done, in words for the person who asked for it."""
+    try:
+        yield
+    except machine.NotAllowed as error:
+        raise OperationRefused(str(error)) from error
+    except DataError as error:
+        raise OperationRefused("What you entered cannot be stored; look for invisible characters.") from error
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise OperationRefused("A worker is at this saga right now; try again in a moment.") from error
+        raise
 
 
 def _plan(saga: LoadedSaga) -> Any:

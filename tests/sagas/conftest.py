@@ -4,6 +4,7 @@ from types import new_class
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from sagas.attempts import Call
@@ -13,6 +14,7 @@ from sagas.engine import work
 from sagas.models import SagaInstance
 from sagas.services import start
 from tests.sagas import plans
+from tests.sagas.operators import staff
 from tests.sagas.plans import Trip, TripData, World
 
 
@@ -26,6 +28,21 @@ def world(transactional_db: None) -> Iterator[World]:
     yield plans.world
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE test_effect")
+
+
+@pytest.fixture
+def short_patience(world: World) -> Iterator[None]:
+    """This connection waits for a row a moment only."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+    yield
+    connection.close()
+
+
+@pytest.fixture
+def operator(world: World) -> User:
+    """Somebody who may do everything to sagas."""
+    return staff("olga", "retry_saga", "compensate_saga", "resolve_saga", "pause_saga")
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """The rows of a saga as the tests look at them, and the stored times that they move instead of sleeping."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import connection, connections, transaction
 
 from sagas.models import SagaInstance, SagaStep
 
@@ -71,3 +74,27 @@ def pass_deadline(saga: SagaInstance) -> None:
             "UPDATE sagas_sagainstance SET deadline_at = clock_timestamp() - interval '1 ms' WHERE id = %s", [saga.pk]
         )
     make_due(saga)
+
+
+@contextmanager
+def held(saga: SagaInstance) -> Iterator[None]:
+    """Another connection holds the saga's row, as a worker in the middle of a step does."""
+    taken, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM sagas_sagainstance WHERE id = %s FOR UPDATE", [saga.pk])
+                taken.set()
+                let_go.wait(timeout=10)
+        finally:
+            connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(timeout=5)
+    try:
+        yield
+    finally:
+        let_go.set()
+        holder.join()

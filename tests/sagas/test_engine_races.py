@@ -2,11 +2,10 @@
 
 import threading
 from collections import Counter
-from contextlib import contextmanager
 
 import pytest
 import redis
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connection, transaction
 
 from sagas import engine, jobs
 from sagas.definition import Parallel, Pivot, RemoteStep, Step, remote
@@ -19,41 +18,7 @@ from sagas.sweeper import sweep
 from tests.racing import race
 from tests.sagas.conftest import begin, begin_call, begin_trip, run
 from tests.sagas.plans import Trip, TripData, World, effect, effects
-from tests.sagas.rows import snapshot
-
-
-@contextmanager
-def held(saga):
-    """Another connection holds the saga's row, as a worker in the middle of a step does."""
-    taken, let_go = threading.Event(), threading.Event()
-
-    def hold():
-        try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM sagas_sagainstance WHERE id = %s FOR UPDATE", [saga.pk])
-                taken.set()
-                let_go.wait(timeout=10)
-        finally:
-            connections.close_all()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert taken.wait(timeout=5)
-    try:
-        yield
-    finally:
-        let_go.set()
-        holder.join()
-
-
-@pytest.fixture
-def short_patience(world: World):
-    """This connection waits for a row a moment only."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = '50ms'")
-    yield
-    connection.close()
-
+from tests.sagas.rows import held, snapshot
 
 # --- starting -------------------------------------------------------------------------------------
 

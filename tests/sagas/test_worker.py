@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 from rq import Queue
-from rq.job import Callback
+from rq.job import Callback, Job
 from rq.serializers import DefaultSerializer, JSONSerializer
 from rq.worker import WorkerStatus
 
@@ -61,12 +61,14 @@ def touch(path: Path) -> None:
 
 def refuse_and_go_on(settings, caplog):
     """After the job that is already there comes a hint: the worker refuses one and takes the other."""
+    (refused,) = queue(settings).job_ids
     queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
     begin_trip()
 
     worker.run(burst=True)
 
-    assert "was refused: this queue carries hints only" in caplog.text
+    assert f"job {refused} was refused: this queue carries hints only" in caplog.text
+    assert not Job.exists(refused, connection=redis.Redis.from_url(settings.REDIS_URL))
     assert SagaInstance.objects.get().status == "COMPLETED"
     assert queue(settings).count == 0
 
