@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from sagas import failpoints
 from sagas.codec import Receipts, from_json, receipt_type, to_json
 from sagas.outcomes import CannotTell, DidNotHappen, Happened, Outcome, OutcomeKind, Refused, outcome_of
 from sagas.plan import PlannedStep
@@ -51,14 +52,17 @@ class Call:
         assert isinstance(function, Remote)
         try:
             if self.task.settle and self.step.spec.check is not None:
-                answer = self.step.spec.check(self.ctx, self.request)
+                with failpoints.outside("call", self.step.name, "check"):
+                    answer = self.step.spec.check(self.ctx, self.request)
                 if isinstance(answer, Happened):
                     return Outcome(OutcomeKind.DONE, receipt=to_json(answer.receipt))
                 if isinstance(answer, DidNotHappen):
                     raise Refused("did_not_happen", answer.reason)
                 if not isinstance(answer, CannotTell):
                     raise TypeError(f"the check of {self.step.name} answered {answer!r}")
-            return Outcome(OutcomeKind.DONE, receipt=to_json(function(self.ctx, self.request)))
+            with failpoints.outside("call", self.step.name, self.task.side):
+                receipt = function(self.ctx, self.request)
+            return Outcome(OutcomeKind.DONE, receipt=to_json(receipt))
         except BaseException as error:
             return outcome_of(error, called=True)
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 
-from sagas import locks, machine, signals, store
+from sagas import failpoints, locks, machine, signals, store
 from sagas.attempts import Call, arguments, attempt_row, context, lease_of
 from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
@@ -62,7 +62,7 @@ class _StepRaised(Exception):
 def _commit() -> Iterator[None]:
     """One commit of the engine's own: a step cannot be part of another, or commit by itself."""
     try:
-        with transaction.atomic(durable=True):
+        with failpoints.committing(transaction.atomic(durable=True)):
             yield
     except InternalError as error:
         if _session_ended(error):
@@ -82,6 +82,7 @@ def work(saga_id: UUID | None = None) -> Moved | Call | None:
     Raises `WEATHER` when it is unknown whether the commit happened; call again, the rows know.
     """
     saga = None
+    failpoints.point("work", "entry")
     try:
         try:
             with _commit():
@@ -114,6 +115,7 @@ def _next(saga: LoadedSaga) -> Moved | Call:
     state = machine.advance(plan, saga.state, saga.now)
     task = machine.next_task(plan, state, saga.now)
     if task is None or state.backward is not saga.state.backward:
+        failpoints.enter("advance")
         return _store(saga, state, why=state.failure["message"] if state.failure else "")
     step = plan.steps[task.position]
     return _begin(saga, step, task) if step.is_remote(task.side) else _run(saga, step, task)
@@ -127,6 +129,7 @@ def _run(saga: LoadedSaga, step: PlannedStep, task: Task) -> Moved:
     assert function is not None
     started = monotonic()
     try:
+        failpoints.enter("step", step.name, task.side)
         extra = (signals.take(saga, step),) if step.awaits and task.side is Side.ACTION else arguments(saga, task)
         receipt = to_json(function(context(saga, task), *extra))
         if monotonic() - started > step.spec.timeout.total_seconds():
@@ -147,6 +150,7 @@ def _rolled_back(error: Exception) -> Outcome:
 def _record_raised(raised: _StepRaised) -> Moved | None:
     """The commit for what a rolled-back step leaves behind: the attempt, and where it leads."""
     with _commit():
+        failpoints.enter("failure")
         saga = store.take_up(raised.saga.id)
         if saga is None or saga.version != raised.saga.version:
             return None
@@ -170,6 +174,7 @@ def _begin(saga: LoadedSaga, step: PlannedStep, task: Task) -> Call:
     assert isinstance(function, Remote)
     assert saga.plan is not None
     try:
+        failpoints.enter("begin", step.name, task.side)
         ctx, extra = context(saga, task), arguments(saga, task)
         request = function.prepare(ctx, *extra) if function.prepare else next(iter(extra), None)
     except Exception as error:
@@ -202,6 +207,7 @@ def record(call: Call, outcome: Outcome) -> Moved | None:
 
 
 def _record(call: Call, outcome: Outcome, *, hooks: bool) -> Moved | None:
+    failpoints.enter("record", call.step.name, call.task.side)
     saga = store.take_up(call.saga_id)
     position, side = call.task.position, call.task.side
     if saga is None or saga.plan is None or saga.state.steps[position].token != call.token:
@@ -230,6 +236,7 @@ def _run_hook(call: Call, outcome: Outcome) -> None:
 
 def _close_leases(saga: LoadedSaga, after: SagaState, closed: list[Task]) -> Moved:
     """Record every attempt whose worker did not come back in time: its outcome is unknown."""
+    failpoints.enter("lease-over")
     outcome, steps = machine.LEASE_IS_OVER, saga.state.steps
     rows = [
         attempt_row(saga, task, steps[task.position].attempts(task.side), steps[task.position].token, outcome)
@@ -270,6 +277,7 @@ def _set_aside(saga_id: UUID, error: Exception) -> Moved | None:
 
 
 def _suspend(saga: LoadedSaga, reason: SuspendReason, why: str) -> Moved:
+    failpoints.enter("suspend")
     state = replace(
         saga.state,
         status=SagaStatus.SUSPENDED,

@@ -11,6 +11,8 @@ from django.conf import settings
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from sagas.failpoints import point
+
 logger = logging.getLogger(__name__)
 
 QUEUE = "sagas"
@@ -33,6 +35,7 @@ def hint() -> bool:
     A hint that still waits is enough: the worker that takes it looks after our commit.
     """
     try:
+        point("hint")
         if _queue().count == 0:
             _queue().enqueue("sagas.jobs.drain", job_timeout=-1, result_ttl=0, failure_ttl=60)
     except redis.RedisError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from sagas import store
+from sagas import failpoints, store
 from sagas.advance import advance
 from sagas.codec import from_json, payload_type, to_json
 from sagas.definition import newest
@@ -58,6 +58,7 @@ def send(definition: str, key: str, name: str, payload: Any, *, dedup_id: str, a
             _handle_late(plan, saga, name, stored)
         elif saga is not None:
             _move(saga, name, actor)
+        failpoints.commits_later("signal", name)
     return True
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import uuid_utils.compat as uuid_utils
 from django.db import connection, transaction
 
-from sagas import locks, machine, store
+from sagas import failpoints, locks, machine, store
 from sagas.codec import from_json, to_json
 from sagas.definition import Saga
 from sagas.exceptions import LockTaken
@@ -100,6 +100,7 @@ def start(
             # Also of a caller that catches this: no saga is ever stored without its locks.
             transaction.set_rollback(True)
             raise
+        failpoints.commits_later("start", compiled.name)
         transaction.on_commit(hint, robust=True)
     return SagaInstance.objects.get(definition=compiled.name, business_key=key)
 

@@ -1,0 +1,27 @@
+"""Tools for those who write sagas: `play` in memory, `verify` on PostgreSQL with everything broken."""
+
+from sagas.testing.play import (
+    Played,
+    Script,
+    always,
+    bug,
+    done,
+    lease_over,
+    play,
+    refused,
+    transient,
+    unknown,
+)
+
+__all__ = [
+    "Played",
+    "Script",
+    "always",
+    "bug",
+    "done",
+    "lease_over",
+    "play",
+    "refused",
+    "transient",
+    "unknown",
+]
