@@ -1,7 +1,7 @@
 """Named places where a test can break the engine: round every commit and every outside call.
 
-In production nobody listens, and a point costs the read of one global. `sagas.testing.verify`
-listens: it finds all places by running a saga once, so that none has to be listed by hand.
+In production nobody listens, and a point costs the read of one global. A test that listens finds all
+places by running a saga once, so that none has to be listed by hand.
 """
 
 from collections.abc import Callable, Iterator
