@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import signal
 from contextlib import suppress
 from types import FrameType
 
@@ -26,6 +27,9 @@ _EXTRAS = ("args", "kwargs", "_success_callback_name", "_failure_callback_name",
 class SagaWorker(SimpleWorker):
     """Runs hints and nothing else. SIGTERM lets the step under way finish and starts no other."""
 
+    # RQ would wait up to a minute between two looks at a Redis that was away, and hints with it.
+    max_connection_wait_time = 1.0
+
     def perform_job(self, job: Job, queue: Queue) -> bool:
         if not _is_hint(job):
             logger.error("job %s was refused: this queue carries hints only", job.id)
@@ -36,6 +40,11 @@ class SagaWorker(SimpleWorker):
         finally:
             for connection in connections.all(initialized_only=True):
                 connection.close_if_unusable_or_obsolete()
+
+    def _install_signal_handlers(self) -> None:
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        # A signal may have come before.
+        self._stop_requested = self._stop_requested or driver.stopping()
 
     def handle_warm_shutdown_request(self) -> None:
         driver.stop()
@@ -60,6 +69,8 @@ def _is_hint(job: Job) -> bool:
 def run(*, burst: bool = False) -> None:
     """Work until told to stop. While Redis is away, look again every second; the sweeper drives meanwhile."""
     while not driver.stopping():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: driver.stop())
         connection = redis.Redis.from_url(settings.REDIS_URL)
         try:
             worker = SagaWorker(
@@ -70,7 +81,9 @@ def run(*, burst: bool = False) -> None:
                 serializer=JSONSerializer,
             )
             worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
-            return
+            if burst:
+                return
         except redis.RedisError as error:
             logger.warning("Redis is away, trying again: %s", error)
-            driver.wait_to_stop(1.0)
+        # RQ also gives up on its own, after errors it does not know.
+        driver.wait_to_stop(1.0)

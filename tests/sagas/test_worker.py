@@ -138,6 +138,37 @@ def test_a_second_signal_changes_nothing(world: World, settings):
     assert busy._stop_requested
 
 
+def test_a_worker_that_rq_gives_up_on_is_made_anew(world: World, monkeypatch):
+    ends = []
+
+    def give_up(self, **_):
+        ends.append(self.name)
+        if len(ends) == 2:
+            driver.stop()
+
+    monkeypatch.setattr(SagaWorker, "work", give_up)
+    monkeypatch.setattr(driver, "wait_to_stop", lambda seconds: None)
+
+    worker.run()
+
+    assert len(set(ends)) == 2
+
+
+def test_a_signal_before_the_work_begins_is_not_forgotten(world: World, monkeypatch):
+    bootstrap = SagaWorker.bootstrap
+
+    def told_to_stop(self, *arguments):
+        bootstrap(self, *arguments)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(SagaWorker, "bootstrap", told_to_stop)
+    begin_trip()
+
+    worker.run()  # comes back
+
+    assert SagaInstance.objects.get().status == "PENDING"
+
+
 def test_a_driver_that_was_told_to_stop_starts_nothing_and_says_that_something_is_left(world: World):
     begin_trip()
     driver.stop()
