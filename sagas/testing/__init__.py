@@ -1,4 +1,4 @@
-"""Tools for those who write sagas: `play` in memory, `verify` on PostgreSQL with everything broken."""
+"""Tools for those who write sagas: `play` runs a plan in memory."""
 
 from sagas.testing.play import (
     Played,
