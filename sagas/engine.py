@@ -152,8 +152,12 @@ def _record_raised(raised: _StepRaised) -> Moved | None:
     with _commit():
         failpoints.enter("failure")
         saga = store.take_up(raised.saga.id)
-        if saga is None or saga.version != raised.saga.version:
+        if saga is None or saga.plan is None or saga.version != raised.saga.version:
             return None
+        step = saga.plan.steps[raised.task.position]
+        if step.awaits and raised.task.side is Side.ACTION and raised.outcome.kind is OutcomeKind.REFUSED:
+            # A no is what came of the signal; after an accident the next attempt uses it again.
+            signals.take(saga, step)
         return _finish(saga, raised.task, raised.outcome)
 
 

@@ -16,7 +16,8 @@ from sagas.snapshot import SagaState, StepState, Task
 from sagas.states import ActionStatus, CompensationStatus, SagaStatus, Side, SuspendReason
 from sagas.steps import OnBug
 
-# A bug is tried again in case it was the weather; more often would only repeat its damage.
+# A bug is tried again in case it was the weather; more often would only repeat its damage. All failures of a step
+# share one count: a bug that follows two accidents comes to a person at once, which is early and never wrong.
 BUG_ATTEMPTS = 3
 
 LEASE_IS_OVER = Outcome(
@@ -107,6 +108,7 @@ def _finish_action(step: PlannedStep, saga: SagaState, outcome: Outcome, now: da
         return replace(saga, pivot_passed=saga.pivot_passed or step.pivot, signals=signals, attention="")
     if kind is OutcomeKind.REFUSED:
         saga = saga.with_step(at, action=ActionStatus.FAILED, failures=0)
+        saga = replace(saga, signals=saga.signals - {step.name})
         if saga.pivot_passed:
             return suspended(saga, SuspendReason.CONTRACT_VIOLATION)
         return turned(saga, step.name, outcome.code, outcome.message)

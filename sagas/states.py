@@ -79,7 +79,7 @@ MOVES: dict[type[Status], dict[Status, frozenset[Status]]] = {
         _A.RUNNING: frozenset({_A.WAITING, _A.SUCCEEDED, _A.FAILED, _A.UNKNOWN}),
         _A.WAITING: frozenset({_A.PENDING, _A.RUNNING, _A.SUCCEEDED, _A.FAILED, _A.SKIPPED}),
         _A.UNKNOWN: frozenset({_A.PENDING, _A.SUCCEEDED, _A.FAILED}),
-        _A.FAILED: frozenset({_A.PENDING, _A.SKIPPED}),
+        _A.FAILED: frozenset({_A.PENDING, _A.WAITING, _A.SKIPPED}),
         _A.SUCCEEDED: frozenset(),
         _A.SKIPPED: frozenset(),
     },

@@ -1,11 +1,12 @@
 """Whatever goes wrong below /api/ is a problem document; pages keep their HTML."""
 
 import logging
+from time import sleep
 from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from rest_framework.test import APIClient
@@ -81,6 +82,38 @@ def test_a_database_that_does_not_answer_is_a_503(
     assert (response.status_code, response.json()["type"]) == (503, "/problems/unavailable")
     assert response.headers["Retry-After"] == "5"
     assert "10.1.2.3" not in response.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_session_that_the_database_ended_is_a_503(
+    api: APIClient, mug: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def freeze(**_: Any) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+            sleep(0.4)
+            cursor.execute("SELECT 1")
+
+    monkeypatch.setattr("shop.api.orders.place_order", freeze)
+
+    response = place(api)
+
+    assert (response.status_code, response.json()["type"]) == (503, "/problems/unavailable")
+    assert response.headers["Retry-After"] == "5"
+
+
+def test_another_internal_error_of_the_database_is_a_mistake_of_ours(
+    mug: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("DO $$ BEGIN RAISE SQLSTATE 'XX001' USING MESSAGE = 'torn page'; END $$")
+
+    monkeypatch.setattr("shop.api.orders.place_order", fail)
+
+    response = place(APIClient(raise_request_exception=False))
+
+    assert (response.status_code, response.json()["type"]) == (500, "/problems/internal-error")
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,24 @@
 
 from datetime import timedelta
 from threading import Barrier, Thread
+from uuid import uuid4
 
 import msgspec
 import pytest
 from django.db import close_old_connections, connection, transaction
 
+from sagas import operations
+from sagas.audit import audit
+from sagas.definition import Await, Pivot
 from sagas.driver import drain_due
 from sagas.exceptions import UnknownSignal
 from sagas.models import SagaInstance, Signal
+from sagas.outcomes import Transient
 from sagas.selectors import waiting_words
 from sagas.services import signal, start
 from sagas.testing import play, refused
+from tests.sagas.conftest import begin
+from tests.sagas.operators import staff
 from tests.sagas.plans import (
     Parcel,
     Return,
@@ -207,8 +214,9 @@ def test_a_person_who_is_late_raises_attention_and_is_still_waited_for(world: Wo
     assert saga.attention == ""
 
 
-def test_a_signal_whose_step_fails_is_not_consumed_and_is_used_again(world: World):
-    world.raises("parcel_back", RuntimeError("the shelf is full"))
+@pytest.mark.parametrize("accident", [RuntimeError("the shelf is full"), Transient("not now")])
+def test_a_signal_whose_step_fails_is_not_consumed_and_is_used_again(world: World, accident: Exception):
+    world.raises("parcel_back", accident)
     saga = begin_return()
     tell_parcel()
     drain_due()
@@ -220,6 +228,63 @@ def test_a_signal_whose_step_fails_is_not_consumed_and_is_used_again(world: Worl
 
     assert status_of(saga) == ("WAITING", "human")
     assert effects("R1") == ["parcel 3"]
+
+
+def test_a_signal_that_its_step_refuses_is_consumed_once_in_the_commit_that_turns_the_saga_back(world: World):
+    saga = begin_return()
+    tell_parcel()
+    tell_inspection("broken", dedup_id="first")
+    drain_due()
+
+    assert status_of(saga) == ("COMPENSATED", "")
+    assert saga.failure["code"] == "broken"
+    signal = Signal.objects.get(dedup_id="first")
+    assert signal.consumed_at is not None
+    assert saga.attempts.get(step="inspection").outcome == "REFUSED"
+    assert outcome_of_audit() == ([], [])
+
+
+def test_of_two_signals_only_the_refused_one_is_consumed(world: World):
+    saga = begin_return()
+    tell_parcel()
+    tell_inspection("broken", dedup_id="first")
+    tell_inspection("good", dedup_id="second")
+    drain_due()
+
+    assert status_of(saga) == ("COMPENSATED", "")
+    assert list(Signal.objects.filter(consumed_at=None).values_list("dedup_id", flat=True)) == ["second"]
+    violations, [orphan] = outcome_of_audit()
+    assert violations == []
+    assert str(saga.pk) in orphan
+
+
+def test_past_the_pivot_a_refused_signal_is_consumed_and_a_retry_waits_for_another(world: World, define):
+    plan = define(Pivot(give_way), Await(inspection))
+    saga = begin(plan, "R1")
+    drain_due()
+    signal(plan, "R1", inspection, "broken", dedup_id="first")
+    drain_due()
+    saga.refresh_from_db()
+    assert (saga.suspend_reason, Signal.objects.filter(consumed_at=None).count()) == ("CONTRACT_VIOLATION", 0)
+
+    operations.retry(saga.pk, operations.Request(uuid4(), staff("olga", "retry_saga"), "another look", saga.version))
+    drain_due()
+    assert status_of(saga) == ("WAITING", "signal")
+
+    signal(plan, "R1", inspection, "good", dedup_id="second")
+    drain_due()
+    assert status_of(saga) == ("COMPLETED", "")
+    assert outcome_of_audit() == ([], [])
+
+
+def give_way(ctx) -> None:
+    """Stands for a pivot without effect."""
+
+
+def outcome_of_audit() -> tuple[list[str], list[str]]:
+    """What the auditor finds wrong, and its orphans, each as a sentence with its saga."""
+    report = audit()
+    return [f"{v} {v.saga}" for v in report.violations], [f"{o} {o.saga}" for o in report.orphans]
 
 
 @pytest.mark.parametrize("round_", range(10))
