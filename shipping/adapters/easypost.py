@@ -46,20 +46,7 @@ class EasyPostCarrier:
             ]
 
     def book(self, request: BookingRequest, *, key: str, timeout: timedelta) -> Booking:
-        deadline = Deadline(timeout)
-        shipment = self._find(request.reference, deadline)
-        if shipment is None:
-            with translated():
-                self._client(deadline).shipment.create(
-                    reference=request.reference, **_parcel(request.address, request.weight_grams)
-                )
-            # Not the answer's shipment: if the request was doubled, all must buy the same one of the two.
-            shipment = self._find(request.reference, deadline)
-        if shipment is None:
-            raise OutcomeUnknown("the shipment was made, but is not found by its reference")
-        if not _is_bought(shipment):
-            shipment = self._buy(shipment, request.reference, deadline)
-        return _booking(shipment, request.reference)
+        return _booking(self._bought(request, Deadline(timeout)), request.reference)
 
     def find_booking(self, request: BookingRequest, *, key: str, timeout: timedelta) -> Booking:
         shipment = self._find(request.reference, Deadline(timeout))
@@ -72,20 +59,18 @@ class EasyPostCarrier:
     def cancel(self, request: CancelRequest, *, key: str, timeout: timedelta) -> None:
         """Settle, then give back.
 
-        A purchase whose outcome is unknown may still arrive: it is made again first, because then the
-        copy that is late is refused. With no shipment there is none that could be bought.
+        A purchase whose outcome is unknown may still come, even one of which the carrier has seen nothing: its
+        worker may be frozen. So it is made first. Whoever comes later finds it bought, and buys no other.
         """
         if request.request is None:
             return
         deadline = Deadline(timeout)
-        shipment = self._find(request.reference, deadline)
-        if shipment is None or shipment.refund_status in _GIVEN_BACK:
+        try:
+            shipment = self._bought(request.request, deadline)
+        except BookingRefused:
             return
-        if not _is_bought(shipment):
-            try:
-                shipment = self._buy(shipment, request.reference, deadline)
-            except BookingRefused:
-                return
+        if shipment.refund_status in _GIVEN_BACK:
+            return
         with translated():
             try:
                 shipment = self._client(deadline).shipment.refund(shipment.id)
@@ -97,6 +82,20 @@ class EasyPostCarrier:
                 raise CancelRefused("rejected", "The carrier does not take the label back.")
             if shipment.refund_status not in _GIVEN_BACK:
                 raise OutcomeUnknown(f"after the refund of the label its status is {shipment.refund_status}")
+
+    def _bought(self, request: BookingRequest, deadline: Deadline) -> Any:
+        """The shipment with its label, which is bought once, by whoever comes first."""
+        shipment = self._find(request.reference, deadline)
+        if shipment is None:
+            with translated():
+                self._client(deadline).shipment.create(
+                    reference=request.reference, **_parcel(request.address, request.weight_grams)
+                )
+            # Not the answer's shipment: if the request was doubled, all must buy the same one of the two.
+            shipment = self._find(request.reference, deadline)
+        if shipment is None:
+            raise OutcomeUnknown("the shipment was made, but is not found by its reference")
+        return shipment if _is_bought(shipment) else self._buy(shipment, request.reference, deadline)
 
     def _find(self, reference: str, deadline: Deadline) -> Any:
         with translated():

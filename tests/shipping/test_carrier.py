@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -147,8 +148,31 @@ def test_a_purchase_that_arrives_after_the_cancel_is_refused(carrier):
     assert labels(carrier, request) == [True]
 
 
-def test_nothing_booked_is_nothing_to_cancel(carrier, settings):
-    cancel(parcel())
+def test_a_booking_that_begins_after_its_cancel_leaves_no_label_that_is_paid_for(carrier):
+    request = parcel()
+
+    cancel(request)
+    book(request)  # by a worker that was frozen before it asked the carrier anything
+
+    assert labels(carrier, request) == [True]
+
+
+@pytest.mark.parametrize("operation", ["create", "buy", "retrieve", "refund"])
+@pytest.mark.parametrize("fault", ["answer_lost", "error_after", "error", "garbage", "late", "twice"])
+def test_whatever_goes_wrong_with_a_cancel_no_label_is_left(carrier, fault, operation):
+    request = parcel()
+    carrier.control(fault=fault, operation=operation, seconds=0)
+
+    with suppress(OutcomeUnknown):
+        cancel(request)
+    time.sleep(0.1 if fault == "late" else 0)
+    cancel(request)
+
+    assert carrier.fired() == {fault: 1}
+    assert labels(carrier, request) == [True]
+
+
+def test_nothing_booked_is_nothing_to_cancel(settings):
     settings.CARRIER_URL = "http://127.0.0.1:9"
     services.cancel(CancelRequest("S-1", None, None), key="k", timeout=SOON)
 
