@@ -78,6 +78,7 @@ class Bank:
                 "reference": intent["metadata"].get("reference", ""),
                 "status": intent["status"],
                 "amount": intent["amount"],
+                "confirmed": intent["latest_charge"] is not None,
                 "held": intent["amount_capturable"],
                 "captured": intent["amount_received"],
                 "refunded": intent["amount_refunded"],
@@ -92,7 +93,7 @@ class Bank:
     def control(self, wish: dict[str, Any]) -> str | None:
         """``{"forget_keys": true}``: as after the 24 hours for which idempotency keys are kept."""
         if not wish.get("forget_keys"):
-            return "send a fault, latency_ms, or forget_keys"
+            return "send a fault, latency_ms, remember, go_back, or forget_keys"
         self._store.forget_answers()
         return None
 

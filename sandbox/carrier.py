@@ -76,7 +76,7 @@ class Carrier:
     def control(self, wish: dict[str, Any]) -> str | None:
         """``{"move": <reference or tracking code>, "status": "in_transit"}`` moves a parcel and sends its event."""
         if "move" not in wish:
-            return "send a fault, latency_ms, or a parcel to move"
+            return "send a fault, latency_ms, remember, go_back, or a parcel to move"
         status = wish.get("status", "")
         if status not in _MOVES:
             return f"unknown status {status!r}; there are: {', '.join(_MOVES)}"

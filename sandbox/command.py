@@ -36,7 +36,7 @@ class SandboxCommand(BaseCommand):
         if not (settings.DEBUG or settings.SANDBOX):
             raise CommandError("The sandbox is for practice: set DEBUG or SANDBOX=1, or use the real service.")
         store = Store(settings.DATA_DIR / "sandbox" / f"{self.name}.sqlite3")
-        server = SandboxServer((options["host"], options["port"]), self.service(store))
+        server = SandboxServer((options["host"], options["port"]), self.service(store), store)
         if options["webhook_url"]:
             WebhookSender(store, options["webhook_url"], self.webhook_headers()).start()
         for signal_number in (signal.SIGINT, signal.SIGTERM):

@@ -21,13 +21,17 @@ MEANINGS = {
 
 @dataclass
 class Fault:
-    """One kind of trouble for the next ``times`` requests (-1: until reset) of ``operation`` (empty: of any)."""
+    """One kind of trouble for the next ``times`` requests (-1: until reset) of ``operation`` (empty: of any).
+
+    ``after`` requests of that operation pass unharmed first.
+    """
 
     fault: str
     times: int = 1
     seconds: float = 5.0
     operation: str = ""
     code: str = ""
+    after: int = 0
 
 
 class FaultBook:
@@ -38,6 +42,7 @@ class FaultBook:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._fired: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
         self.latency_seconds = 0.0
 
     def set(self, wish: dict[str, Any]) -> str | None:
@@ -63,9 +68,10 @@ class FaultBook:
                 float(wish.get("seconds", 5)),
                 str(wish.get("operation", "")),
                 str(wish.get("code", "")),
+                int(wish.get("after", 0)),
             )
         except (TypeError, ValueError):
-            return "`times` and `seconds` are numbers"
+            return "`times`, `seconds` and `after` are numbers"
         with self._lock:
             self._faults.append(fault)
         return None
@@ -74,17 +80,21 @@ class FaultBook:
         with self._lock:
             self._faults.clear()
             self._fired.clear()
+            self._asked.clear()
         self.latency_seconds = 0.0
 
     def take(self, operation: str) -> Fault | None:
         """The first fault that is meant for this operation, counted down."""
         with self._lock:
+            self._asked[operation] += 1
             for fault in self._faults:
                 if fault.operation not in ("", operation):
                     continue
                 if fault.fault == "decline" and operation not in self._declinable:
                     continue
-                if fault.times != 0:
+                if fault.after > 0:
+                    fault.after -= 1
+                elif fault.times != 0:
                     fault.times -= fault.times > 0
                     if fault.times == 0:
                         self._faults.remove(fault)
@@ -97,6 +107,7 @@ class FaultBook:
             return {
                 "faults": [asdict(fault) for fault in self._faults],
                 "fired": dict(self._fired),
+                "asked": dict(self._asked),
                 "latency_ms": round(self.latency_seconds * 1000),
                 "operations": self._operations,
                 "meanings": MEANINGS,

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.faults import Fault, FaultBook
+from sandbox.store import Store
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -66,8 +67,8 @@ class SandboxServer(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 256
 
-    def __init__(self, address: tuple[str, int], service: Service) -> None:
-        self.service = service
+    def __init__(self, address: tuple[str, int], service: Service, store: Store) -> None:
+        self.service, self.store = service, store
         self.faults = FaultBook(service.operations, service.declinable)
         self.in_flight: set[str] = set()
         self.in_flight_lock = threading.Lock()
@@ -227,6 +228,11 @@ class Handler(BaseHTTPRequestHandler):
             self._send(Answer(200, self.server.faults.show()))
 
     def _wish(self, wish: dict[str, Any]) -> str | None:
+        if wish.get("remember"):
+            self.server.store.remember()
+            return None
+        if wish.get("go_back"):
+            return None if self.server.store.go_back() else "nothing was remembered"
         if "fault" not in wish and "latency_ms" not in wish:
             return self.server.service.control(wish)
         if wish.get("fault") == "refuse":

@@ -36,6 +36,7 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_TABLES)
+        self._remembers = False
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -84,6 +85,24 @@ class Store:
     def forget_answers(self) -> None:
         with self._lock:
             self._db.execute("DELETE FROM answer")
+
+    def remember(self) -> None:
+        """Keep a copy of everything as it is now, until the process ends."""
+        with self.transaction():
+            for table in ("object", "answer"):
+                self._db.execute(f"DROP TABLE IF EXISTS temp.{table}_then")
+                self._db.execute(f"CREATE TEMP TABLE {table}_then AS SELECT * FROM {table}")  # noqa: S608
+            self._remembers = True
+
+    def go_back(self) -> bool:
+        """Everything as it was when it was remembered; False if it never was."""
+        with self.transaction():
+            if self._remembers:
+                self._db.execute("DELETE FROM outbox")
+                for table in ("object", "answer"):
+                    self._db.execute(f"DELETE FROM {table}")  # noqa: S608
+                    self._db.execute(f"INSERT INTO {table} SELECT * FROM temp.{table}_then")  # noqa: S608
+        return self._remembers
 
     def queue_webhook(self, body: type_json) -> None:
         with self._lock:

@@ -40,12 +40,19 @@ class SandboxProcess:
     def fired(self) -> dict[str, int]:
         return requests.get(f"{self.url}/_control", timeout=5).json()["fired"]
 
+    def asked(self) -> dict[str, int]:
+        return requests.get(f"{self.url}/_control", timeout=5).json()["asked"]
+
     def ledger(self, reference: str) -> list[dict[str, Any]]:
         """What the service itself believes about one reference."""
+        return [row for row in self.rows() if row["reference"] == reference]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What the service itself believes."""
         (rows,) = [
             rows for rows in requests.get(f"{self.url}/_ledger", timeout=5).json().values() if type(rows) is list
         ]
-        return [row for row in rows if row["reference"] == reference]
+        return rows
 
     def stop(self) -> None:
         self.process.terminate()

@@ -118,7 +118,8 @@ def test_the_control_says_what_is_set_and_what_is_wrong(bank):
     bank.control(fault="stall", times=3, seconds=2, operation="capture")
 
     shown = bank.control(latency_ms=1)
-    assert shown["faults"] == [{"fault": "stall", "times": 3, "seconds": 2.0, "operation": "capture", "code": ""}]
+    [fault] = shown["faults"]
+    assert fault == {"fault": "stall", "times": 3, "seconds": 2.0, "operation": "capture", "code": "", "after": 0}
     assert shown["latency_ms"] == 1
     assert bank.control(fault="reset")["faults"] == []
 
@@ -181,3 +182,32 @@ def test_the_bank_answers_two_hundred_requests_a_second(bank):
 
     assert statuses == [200] * 400
     assert 400 / seconds > 200
+
+
+def create(bank, reference):
+    body = {"amount": 1999, "currency": "eur", "metadata[reference]": reference}
+    headers = {**AUTH, "Idempotency-Key": reference}
+    return requests.post(f"{bank.url}/v1/payment_intents", body, headers=headers, timeout=5)
+
+
+def test_a_fault_can_let_the_first_requests_pass(bank):
+    bank.control(fault="down", operation="create", after=2)
+
+    assert [create(bank, f"S-{n}").status_code for n in range(4)] == [200, 200, 503, 200]
+    assert (bank.asked(), bank.fired()) == ({"create": 4}, {"down": 1})
+
+
+def test_a_sandbox_goes_back_to_what_it_remembers(tmp_path):
+    carrier, bank = SandboxProcess("carrier", tmp_path), SandboxProcess("bank", tmp_path)
+    answer = requests.post(f"{carrier.url}/_control", json={"go_back": True}, timeout=5)
+    before = create(bank, "S-1").json()
+    bank.control(remember=True)
+
+    create(bank, "S-2")
+    bank.control(go_back=True)
+    references, repeated = [row["reference"] for row in bank.rows()], create(bank, "S-1").json()
+    bank.stop()
+    carrier.stop()
+
+    assert (answer.status_code, answer.json()) == (400, {"error": "nothing was remembered"})
+    assert (references, repeated) == (["S-1"], before)
