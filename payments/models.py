@@ -108,6 +108,7 @@ class GatewayEvent(models.Model):
         RECEIVED = "RECEIVED", "to be applied"
         APPLIED = "APPLIED", "applied"
         SUPERSEDED = "SUPERSEDED", "nothing new"
+        LATE = "LATE", "money to be given back"
         OPEN = "OPEN", "needs a person"
 
     event_id = models.CharField(max_length=100, unique=True)
@@ -123,12 +124,14 @@ class GatewayEvent(models.Model):
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=["RECEIVED", "APPLIED", "SUPERSEDED", "OPEN"]),
+                condition=Q(status__in=["RECEIVED", "APPLIED", "SUPERSEDED", "LATE", "OPEN"]),
                 name="gateway_event_status_known",
             ),
         ]
         indexes = [
-            models.Index(fields=["id"], condition=Q(status__in=["RECEIVED", "OPEN"]), name="gateway_event_unsettled"),
+            models.Index(
+                fields=["id"], condition=Q(status__in=["RECEIVED", "LATE", "OPEN"]), name="gateway_event_unsettled"
+            ),
         ]
 
     def __str__(self) -> str:

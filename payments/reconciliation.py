@@ -42,8 +42,12 @@ def disagreements(gateway: Gateway, since: datetime, settled_before: datetime) -
 
 
 def _compare(theirs: GatewayPayment, ours: Payment | None) -> Iterator[Disagreement]:
-    if theirs.status in ("UNKNOWN", "VOIDED", "DECLINED") and (ours is None or ours.intent_id != theirs.intent_id):
-        return  # no money is held or taken there, and our payment is another, or none
+    given_back = theirs.captured > 0 and theirs.captured == theirs.refunded
+    no_money_there = theirs.status in ("UNKNOWN", "VOIDED", "DECLINED") or given_back
+    if no_money_there and (ours is None or ours.intent_id != theirs.intent_id):
+        return  # our payment is another, or none
+    if given_back and ours is not None and ours.status in (Payment.Status.VOIDED, Payment.Status.DECLINED):
+        return  # it was taken too late, and went back
     if ours is None:
         yield Disagreement(theirs.reference, theirs.intent_id, "no such payment", _theirs(theirs))
     elif ours.intent_id not in (None, theirs.intent_id) or _ours(ours) != _theirs(theirs):

@@ -36,6 +36,8 @@ from payments.gateway import (
     RefundRequest,
     VoidRequest,
 )
+from payments.late_money import LateMoney, late_money, record_given_back
+from payments.late_money import give_back as _give_back
 from payments.models import Payment, Refund
 from payments.webhooks import EventReceipt, apply_pending_events, receive_event
 
@@ -45,6 +47,7 @@ __all__ = [
     "Capture",
     "CaptureRequest",
     "EventReceipt",
+    "LateMoney",
     "RefundReceipt",
     "RefundRequest",
     "VoidRequest",
@@ -54,14 +57,18 @@ __all__ = [
     "begin_refund",
     "begin_void",
     "capture",
+    "close_unanswered",
     "find_authorization",
     "find_capture",
     "find_refund",
+    "give_late_money_back",
+    "late_money",
     "open_payment",
     "receive_event",
     "record_authorized",
     "record_captured",
     "record_declined",
+    "record_given_back",
     "record_refund_refused",
     "record_refunded",
     "record_voided",
@@ -262,6 +269,11 @@ def refund(request: RefundRequest, *, key: str, timeout: timedelta) -> RefundRec
 def find_refund(request: RefundRequest, *, timeout: timedelta) -> RefundReceipt:
     """Ask whether the money went back."""
     return gateway().find_refund(request, timeout=timeout)
+
+
+def give_late_money_back(money: LateMoney, *, key: str, timeout: timedelta) -> None:
+    """Let go of money that is held for a payment that is over, or refund it."""
+    _give_back(gateway(), money, key=key, timeout=timeout)
 
 
 def gateway() -> Gateway:

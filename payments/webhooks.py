@@ -15,15 +15,17 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from payments.exceptions import InvalidEvent
+from payments.late_money import is_on_its_way_back
 from payments.models import GatewayEvent, Payment, Refund
 
 TOLERANCE_SECONDS = 300
 Status = Payment.Status
 EventStatus = GatewayEvent.Status
+_SETTLED = (EventStatus.APPLIED, EventStatus.SUPERSEDED)
+_UNSETTLED = (EventStatus.RECEIVED, EventStatus.LATE, EventStatus.OPEN)
 
 _STORE = """
     INSERT INTO payments_gatewayevent (event_id, kind, payload, reference, status, note, received_at)
@@ -40,6 +42,11 @@ class EventReceipt:
     is_new: bool
     reference: str
     status: str
+
+    @property
+    def is_late_money(self) -> bool:
+        """Money is held or was taken for a payment that is over: it has to be given back."""
+        return self.status == EventStatus.LATE
 
 
 def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None = None) -> EventReceipt:
@@ -65,26 +72,29 @@ def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None 
 
 
 def apply_pending_events(limit: int = 500) -> list[EventReceipt]:
-    """Apply stored events that no one finished, and try those again for which nothing was found. Returns them."""
-    pending = GatewayEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN]).order_by("id")
+    """Apply stored events that no one finished, and try those again for which nothing was found. Returns them.
+
+    Those of late money are returned until it is given back.
+    """
+    pending = GatewayEvent.objects.filter(status__in=_UNSETTLED).order_by("id")
     applied = [(event, _apply(event.event_id)) for event in pending[:limit]]
     return [
         EventReceipt(event.event_id, False, event.reference, status)
         for event, status in applied
-        if status in (EventStatus.APPLIED, EventStatus.SUPERSEDED)
+        if status in (*_SETTLED, EventStatus.LATE)
     ]
 
 
 @transaction.atomic
 def _apply(event_id: str) -> str:
     event = GatewayEvent.objects.select_for_update().get(event_id=event_id)
-    if event.status in (EventStatus.APPLIED, EventStatus.SUPERSEDED):
+    if event.status in _SETTLED:
         return event.status
     try:
         status, note = _transition(event.kind, json.loads(event.payload)["data"]["object"])
     except (KeyError, TypeError, AttributeError) as error:
         status, note = EventStatus.OPEN, f"cannot be read: {error}"
-    settled_at = None if status == EventStatus.OPEN else Now()
+    settled_at = Now() if status in _SETTLED else None
     GatewayEvent.objects.filter(pk=event.pk).update(status=status, note=note[:300], settled_at=settled_at)
     return status
 
@@ -102,10 +112,10 @@ def _intent_transition(kind: str, intent: dict[str, Any]) -> tuple[EventStatus, 
     payment = Payment.objects.select_for_update().filter(reference=reference).first()
     if payment is None:
         return EventStatus.OPEN, "no payment with this reference"
-    if payment.intent_id not in (None, intent["id"]):
-        return EventStatus.OPEN, f"the payment is {payment.intent_id}, the event is about {intent['id']}"
     if payment.amount and (payment.amount, payment.currency.lower()) != (intent["amount"], intent["currency"]):
         return EventStatus.OPEN, "amount or currency differ from what was asked"
+    if payment.intent_id not in (None, intent["id"]):
+        return _of_another_intent(kind, payment, intent)
 
     match kind:
         case "payment_intent.amount_capturable_updated":
@@ -119,19 +129,26 @@ def _intent_transition(kind: str, intent: dict[str, Any]) -> tuple[EventStatus, 
     return EventStatus.SUPERSEDED, "not an event we act on"
 
 
+def _of_another_intent(kind: str, payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, str]:
+    """An order is paid by one intent; what another one holds or takes is given back."""
+    note = f"the payment is {payment.intent_id}, the event is about {intent['id']}"
+    holds = kind in ("payment_intent.amount_capturable_updated", "payment_intent.succeeded")
+    return (EventStatus.LATE if holds else EventStatus.SUPERSEDED), note
+
+
 def _authorized(payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, str]:
-    if intent["amount_capturable"] != payment.amount:
+    if payment.amount and intent["amount_capturable"] != payment.amount:
         return EventStatus.OPEN, "another amount was authorized than asked"
     if payment.status == Status.UNKNOWN:
         _update(payment, status=Status.AUTHORIZED, intent_id=intent["id"], authorized_amount=payment.amount)
         return EventStatus.APPLIED, "authorized"
     if payment.status in (Status.VOIDED, Status.DECLINED):
-        return EventStatus.OPEN, f"money is held for a payment that is {payment.status}"
+        return EventStatus.LATE, f"money is held for a payment that is {payment.status}"
     return EventStatus.SUPERSEDED, f"the payment is {payment.status}"
 
 
 def _captured(payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, str]:
-    if intent["amount_received"] != payment.amount:
+    if payment.amount and intent["amount_received"] != payment.amount:
         return EventStatus.OPEN, "another amount was captured than asked"
     if payment.status in (Status.UNKNOWN, Status.AUTHORIZED):
         _update(
@@ -144,7 +161,9 @@ def _captured(payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, st
         return EventStatus.APPLIED, "captured"
     if payment.status == Status.CAPTURED:
         return EventStatus.SUPERSEDED, "captured already"
-    return EventStatus.OPEN, f"money was taken for a payment that is {payment.status}"
+    # A void that is under way ends first: the event is applied again after it.
+    status = EventStatus.OPEN if payment.status == Status.VOIDING else EventStatus.LATE
+    return status, f"money was taken for a payment that is {payment.status}"
 
 
 def _declined(payment: Payment, intent: dict[str, Any]) -> tuple[EventStatus, str]:
@@ -172,22 +191,18 @@ def _cancelled(payment: Payment) -> tuple[EventStatus, str]:
 
 def _refund_transition(refund: dict[str, Any]) -> tuple[EventStatus, str]:
     refund_reference = (refund.get("metadata") or {}).get("refund_reference", "")
-    row = Refund.objects.select_for_update().filter(refund_reference=refund_reference).first()
+    row = Refund.objects.filter(refund_reference=refund_reference).first()
+    if row is None and is_on_its_way_back(refund_reference):
+        return EventStatus.SUPERSEDED, "late money that was given back"
     if row is None:
         return EventStatus.OPEN, "no refund with this reference"
     if row.amount != refund["amount"] or row.refund_id not in (None, refund["id"]):
         return EventStatus.OPEN, "another refund than was asked"
-
-    if refund["status"] == "succeeded" and row.status == Refund.Status.UNKNOWN:
-        Refund.objects.filter(pk=row.pk).update(
-            status=Refund.Status.SUCCEEDED, refund_id=refund["id"], updated_at=Now()
-        )
-        Payment.objects.filter(pk=row.payment_id).update(
-            refunded_amount=F("refunded_amount") + row.amount, updated_at=Now()
-        )
-        return EventStatus.APPLIED, "refunded"
     if refund["status"] == "failed":
         return EventStatus.OPEN, "the bank could not give the money back"
+    if refund["status"] == "succeeded" and row.status == Refund.Status.UNKNOWN:
+        # Who asked for it records it together with what it was for, such as an order that is returned.
+        return EventStatus.RECEIVED, "who asked for the refund is about to record it"
     return EventStatus.SUPERSEDED, f"the refund is {row.status}"
 
 

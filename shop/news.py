@@ -3,6 +3,8 @@
 The participants have stored and applied the event; this is done again at every repetition.
 """
 
+from django.db import transaction
+
 from payments import services as payments
 from sagas import services as sagas
 from sagas.exceptions import LockTaken
@@ -10,12 +12,16 @@ from sagas.periodic import periodic
 from sagas.steps import seconds
 from shipping import services as shipping
 from shop.after_sales import parcel_came_back
+from shop.late_money import GiveBack, GiveBackData
 from shop.selectors import CHECKOUT
 from shop.services import follow_parcel
 
 
 def follow_payment(event: payments.EventReceipt) -> None:
-    """A saga that waits to hear what became of a payment asks again at once."""
+    """A saga that waits to hear what became of a payment asks again at once. Late money goes back by itself."""
+    if event.is_late_money:
+        with transaction.atomic():
+            sagas.start(GiveBack, GiveBackData(event.event_id), key=event.event_id, actor="outside")
     if event.reference:
         sagas.wake(CHECKOUT, event.reference, why=f"the bank sent {event.event_id}")
 

@@ -20,15 +20,15 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(max_length=100)),
                 ('payload', models.TextField()),
                 ('reference', models.CharField(blank=True, default='', max_length=64)),
-                ('status', models.CharField(choices=[('RECEIVED', 'to be applied'), ('APPLIED', 'applied'), ('SUPERSEDED', 'nothing new'), ('OPEN', 'needs a person')], default='RECEIVED', max_length=16)),
+                ('status', models.CharField(choices=[('RECEIVED', 'to be applied'), ('APPLIED', 'applied'), ('SUPERSEDED', 'nothing new'), ('LATE', 'money to be given back'), ('OPEN', 'needs a person')], default='RECEIVED', max_length=16)),
                 ('note', models.CharField(blank=True, default='', max_length=300)),
                 ('received_at', models.DateTimeField(auto_now_add=True)),
                 ('settled_at', models.DateTimeField(null=True)),
             ],
             options={
                 'ordering': ['-id'],
-                'indexes': [models.Index(condition=models.Q(('status__in', ['RECEIVED', 'OPEN'])), fields=['id'], name='gateway_event_unsettled')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['RECEIVED', 'APPLIED', 'SUPERSEDED', 'OPEN'])), name='gateway_event_status_known')],
+                'indexes': [models.Index(condition=models.Q(('status__in', ['RECEIVED', 'LATE', 'OPEN'])), fields=['id'], name='gateway_event_unsettled')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['RECEIVED', 'APPLIED', 'SUPERSEDED', 'LATE', 'OPEN'])), name='gateway_event_status_known')],
             },
         ),
         migrations.CreateModel(

@@ -10,7 +10,7 @@ import pytest
 from money import Money
 from payments import services
 from payments.exceptions import InvalidEvent
-from payments.gateway import Authorization, Capture
+from payments.gateway import Authorization, Capture, RefundReceipt
 from payments.models import GatewayEvent, Payment, Refund
 from payments.selectors import money_violations
 from tests.racing import race
@@ -119,20 +119,49 @@ def test_amounts_are_compared_not_believed(body):
     assert status() == "UNKNOWN"
 
 
-def test_an_event_about_another_intent_of_the_order_is_left_to_a_person():
+def test_what_another_intent_of_the_order_holds_or_takes_is_to_be_given_back():
     services.record_authorized("S-1", Authorization("pi_0", 1999, "EUR"))
 
-    assert receive(CAPTURED).status == "OPEN"
+    assert [receive(AUTHORIZED).status, receive(CAPTURED).status] == ["LATE", "LATE"]
+    assert [receive(FAILED).status, receive(CANCELLED).status] == ["SUPERSEDED", "SUPERSEDED"]
     assert status() == "AUTHORIZED"
 
 
-def test_money_taken_after_the_void_is_never_dropped():
+@pytest.mark.parametrize("body", [AUTHORIZED, CAPTURED], ids=["held", "taken"])
+def test_money_that_comes_after_the_void_is_to_be_given_back_until_it_is(body):
     services.begin_void("S-1")
     services.record_voided("S-1")
 
+    receipt = receive(body)
+
+    assert (receipt.status, receipt.is_late_money, status()) == ("LATE", True, "VOIDED")
+    money = services.late_money(receipt.event_id)
+    assert (money.intent_id, money.amount, money.currency, money.captured) == ("pi_1", 1999, "EUR", body is CAPTURED)
+    assert [again.is_late_money for again in services.apply_pending_events()] == [True]
+
+    services.record_given_back(receipt.event_id)
+
+    assert services.apply_pending_events() == []
+    assert receive(body).status == "APPLIED"
+    assert GatewayEvent.objects.values_list("status", "note").get() == ("APPLIED", "given back")
+
+
+def test_money_taken_during_the_void_is_given_back_when_the_void_is_done():
+    services.begin_void("S-1")
     assert receive(CAPTURED).status == "OPEN"
-    assert status() == "VOIDED"
-    assert GatewayEvent.objects.get().note == "money was taken for a payment that is VOIDED"
+
+    services.record_voided("S-1")
+
+    assert [receipt.is_late_money for receipt in services.apply_pending_events()] == [True]
+
+
+def test_the_refund_of_late_money_is_no_news():
+    services.begin_void("S-1")
+    services.record_voided("S-1")
+    late = receive(CAPTURED)
+    refund = {"id": "re_1", "amount": 1999, "status": "succeeded", "metadata": {"refund_reference": late.event_id}}
+
+    assert receive(event("refund.updated", refund, "evt_refund")).status == "SUPERSEDED"
 
 
 def test_a_cancellation_by_the_bank_finishes_our_void():
@@ -168,13 +197,18 @@ def test_an_event_stored_by_a_worker_that_died_is_applied_when_the_bank_sends_it
     assert status() == "VOIDED"
 
 
-def test_a_refund_settled_by_webhook_is_counted_once():
+def test_a_refund_is_recorded_by_who_asked_for_it_and_not_by_its_webhook():
     services.record_authorized("S-1", Authorization("pi_1", 1999, "EUR"))
     services.record_captured("S-1", Capture("pi_1", 1999, "EUR"))
     services.begin_refund("S-1", "R-1", Money(500, "EUR"))
     refund = {"id": "re_1", "amount": 500, "status": "succeeded", "metadata": {"refund_reference": "R-1"}}
 
-    assert receive(event("refund.updated", refund, "evt_1")).status == "APPLIED"
+    assert receive(event("refund.updated", refund, "evt_1")).status == "RECEIVED"
+    assert services.apply_pending_events() == []
+    assert Payment.objects.get().refunded_amount == 0
+    services.record_refunded("R-1", RefundReceipt("re_1", 500, "EUR"))
+
+    assert [receipt.status for receipt in services.apply_pending_events()] == ["SUPERSEDED"]
     assert receive(event("refund.updated", refund, "evt_2")).status == "SUPERSEDED"
     assert receive(event("refund.failed", {**refund, "status": "failed"}, "evt_3")).status == "OPEN"
     assert Payment.objects.get().refunded_amount == 500
