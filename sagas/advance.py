@@ -23,7 +23,7 @@ LOOK_AT_LOCK = timedelta(seconds=10)
 
 def next_task(plan: Plan, saga: SagaState, now: datetime) -> Task | None:
     """The first attempt that may start now, or None when there is nothing to start."""
-    if saga.terminal or saga.status is SagaStatus.SUSPENDED or (saga.blocked_on and not saga.backward):
+    if saga.terminal or saga.status is SagaStatus.SUSPENDED or is_in_line(saga):
         return None
     side = Side.COMPENSATION if saga.backward else Side.ACTION
     for step in _active_steps(plan, saga):
@@ -31,6 +31,15 @@ def next_task(plan: Plan, saga: SagaState, now: datetime) -> Task | None:
             unknown = saga.steps[step.position].action is ActionStatus.UNKNOWN
             return Task(step.position, side, settle=not saga.backward and unknown)
     return None
+
+
+def is_in_line(saga: SagaState) -> bool:
+    """Whether nothing may start before the saga has its locks.
+
+    One that turns back before its first step needs none. One that did something and lost a lock to an
+    operator's release needs it on the way back as well: somebody else may be at the resource.
+    """
+    return bool(saga.blocked_on) and (not saga.backward or any(s.action_attempts for s in saga.steps))
 
 
 def _active_steps(plan: Plan, saga: SagaState) -> list[PlannedStep]:
@@ -45,6 +54,11 @@ def _active_steps(plan: Plan, saga: SagaState) -> list[PlannedStep]:
         open_steps = [p for p in plan.steps if saga.steps[p.position].action not in DONE_ACTIONS]
         place = min((p.place for p in open_steps), default=None)
     return [p for p in open_steps if p.place == place]
+
+
+def is_at(plan: Plan, saga: SagaState, step: PlannedStep) -> bool:
+    """Whether the saga is at work at the place of this step, and it is open."""
+    return step in _active_steps(plan, saga)
 
 
 def _is_ready(step: PlannedStep, saga: SagaState, now: datetime) -> bool:
@@ -86,17 +100,18 @@ def advance(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     if saga.blocked_on and not saga.backward and saga.blocked_until and saga.blocked_until <= now:
         saga = turned(saga, "", "lock_timeout", f"{saga.blocked_on} was held by another saga for too long")
     saga = replace(saga, suspend_reason=None)
-    if saga.blocked_on and not saga.backward:
+    if is_in_line(saga):
         return _blocked(saga, now)
     return _advance_backward(plan, saga, now) if saga.backward else _advance_forward(plan, saga, now)
 
 
 def _blocked(saga: SagaState, now: datetime) -> SagaState:
     """In line for a lock. Whoever lets go hands over and wakes us; looking now and then is the second net."""
-    limits = [t for t in (saga.blocked_until, saga.deadline_at, now + LOOK_AT_LOCK) if t is not None]
+    limits = [t for t in (saga.blocked_until, saga.deadline_at, now + LOOK_AT_LOCK) if t is not None and t > now]
     wait = {"kind": "lock", "step": saga.blocked_on, "side": Side.ACTION, "until": _iso(saga.blocked_until), "why": ""}
     kept = saga.wake_at if saga.waiting_on == wait and saga.wake_at and saga.wake_at > now else min(limits)
-    return replace(saga, status=SagaStatus.WAITING, wake_at=kept, waiting_on=wait)
+    status = SagaStatus.COMPENSATING if saga.backward else SagaStatus.WAITING
+    return replace(saga, status=status, wake_at=kept, waiting_on=wait)
 
 
 def _past_deadline(plan: Plan, saga: SagaState) -> SagaState:
@@ -110,7 +125,7 @@ def _past_deadline(plan: Plan, saga: SagaState) -> SagaState:
 def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     active = _active_steps(plan, saga)
     if not active:
-        return _ended(saga, SagaStatus.COMPLETED)
+        return ended(saga, SagaStatus.COMPLETED)
     failed = [s for s in (saga.steps[p.position] for p in active) if s.action is ActionStatus.FAILED]
     if failed:
         # Given up, and nobody has said yet to try again or to turn back. A refusal leaves no failures to count.
@@ -130,7 +145,8 @@ def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
         wake_at=_due(active, saga, now),
         waiting_on=None if at_work else _waiting_on(active, saga),
     )
-    if saga.deadline_at and not why_not_turn_back(plan, saga):
+    if saga.deadline_at and saga.deadline_at > now and (saga.pivot_passed or not why_not_turn_back(plan, saga)):
+        # Past the pivot it raises attention, however long the saga would wait otherwise.
         return replace(saga, wake_at=min(saga.wake_at or saga.deadline_at, saga.deadline_at))
     return saga
 
@@ -146,7 +162,11 @@ def _waited(step: PlannedStep, saga: SagaState, now: datetime) -> SagaState:
         return saga
     if step.spec.on_timeout is OnTimeout.BACKWARD and not saga.pivot_passed:
         return turned(saga, step.name, "timed_out", f"{step.name} did not come in time")
-    return replace(saga.with_step(step.position, due_at=None), attention=f"{step.name} is overdue")
+    return replace(saga.with_step(step.position, due_at=None), attention=overdue_words(step))
+
+
+def overdue_words(step: PlannedStep) -> str:
+    return f"{step.name} is overdue"
 
 
 def _advance_backward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
@@ -157,7 +177,7 @@ def _advance_backward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
             saga = saga.with_step(step.position, **_needed(step))
     active = _active_steps(plan, saga)
     if not active:
-        return _ended(saga, SagaStatus.COMPENSATED)
+        return ended(saga, SagaStatus.COMPENSATED)
     states = [saga.steps[p.position] for p in active]
     if all(s.compensation is CompensationStatus.FAILED for s in states):
         impossible = all(p.spec.no_compensation is NoCompensation.SUSPEND for p in active)
@@ -220,7 +240,7 @@ def _kind_of_wait(step: PlannedStep, saga: SagaState) -> str:
     return "outcome" if state.action is ActionStatus.UNKNOWN else "backoff"
 
 
-def _ended(saga: SagaState, status: SagaStatus) -> SagaState:
+def ended(saga: SagaState, status: SagaStatus) -> SagaState:
     steps = tuple(replace(s, due_at=None) for s in saga.steps)
     return replace(saga, steps=steps, status=status, wake_at=None, waiting_on=None)
 

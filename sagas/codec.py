@@ -9,7 +9,7 @@ import msgspec
 
 from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState
-from sagas.states import ActionStatus
+from sagas.states import DONE_ACTIONS
 from sagas.steps import Remote, StepFunction
 
 
@@ -49,7 +49,7 @@ class Receipts(Mapping[str, Any]):
         self._steps = {
             step.name: (step, state.steps[step.position].receipt)
             for step in plan.steps
-            if state.steps[step.position].action is ActionStatus.SUCCEEDED
+            if state.steps[step.position].action in DONE_ACTIONS
         }
 
     def __getitem__(self, name: str) -> Any:

@@ -110,8 +110,9 @@ def _next(saga: LoadedSaga) -> Moved | Call:
     after, closed = machine.lease_over(plan, saga.state, saga.now, random.random)
     if closed:
         return _close_leases(saga, after, closed)
-    if saga.state.blocked_on and not saga.state.backward:
-        saga = replace(saga, state=replace(saga.state, blocked_on=locks.take_or_wait(plan, saga.data, saga.id)))
+    if machine.is_in_line(saga.state):
+        blocked_on = locks.take_or_wait(plan, saga.data, saga.id, saga.state)
+        saga = replace(saga, state=replace(saga.state, blocked_on=blocked_on))
     state = machine.advance(plan, saga.state, saga.now)
     task = machine.next_task(plan, state, saga.now)
     if task is None or state.backward is not saga.state.backward:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from sagas import machine
+from sagas.advance import ended, is_at, overdue_words
 from sagas.machine import NotAllowed, advance
 from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState
@@ -73,9 +75,7 @@ def resolve(
         saga = saga.with_step(step.position, action=ActionStatus.FAILED, compensation=none, **changes)
     else:
         saga = saga.with_step(step.position, action=ActionStatus.PENDING, **changes)
-    if saga.suspend_reason is SuspendReason.OPERATOR_PAUSE:
-        return advance(plan, saga, now)
-    return advance(plan, _moving(saga), now)
+    return advance(plan, _moving_unless_paused(saga), now)
 
 
 def why_not_resolve(saga: SagaState, step: PlannedStep) -> str:
@@ -131,3 +131,158 @@ def _moving(saga: SagaState) -> SagaState:
         return saga
     status = SagaStatus.COMPENSATING if saga.backward else SagaStatus.RUNNING
     return replace(saga, status=status, suspend_reason=None, attention="", wake_at=None)
+
+
+# --- waits ------------------------------------------------------------------------------------------
+
+
+def reschedule(plan: Plan, saga: SagaState, step: PlannedStep, *, at: datetime | None, now: datetime) -> SagaState:
+    """Move the time limit of a step that waits: to now, it is over; None takes it away, so that nothing ends the wait
+    but what is waited for. A step that waits for nothing but its time always has one.
+    """
+    reason = why_not_reschedule(saga, step)
+    if reason:
+        raise NotAllowed(reason)
+    if at is None and not step.awaits:
+        raise NotAllowed(f"{step.name} waits for nothing but its time; move that to now instead.")
+    attention = "" if saga.attention == overdue_words(step) else saga.attention
+    return advance(plan, replace(saga.with_step(step.position, due_at=at), attention=attention), now)
+
+
+def why_not_reschedule(saga: SagaState, step: PlannedStep) -> str:
+    """Why this step has no time limit to be moved; empty when it has."""
+    state = saga.steps[step.position]
+    if saga.terminal:
+        return f"The saga has ended: {saga.status}."
+    if step.wait is None or state.action is not ActionStatus.WAITING:
+        return f"{step.name} does not wait for a signal, a person or a time now: it is {state.action}."
+    if state.failures:
+        return f"{step.name} pauses after a failure; retry it."
+    if step.name in saga.signals:
+        return f"What {step.name} waits for has come."
+    return ""
+
+
+# --- going past what cannot be done ---------------------------------------------------------------
+
+
+def skip(plan: Plan, saga: SagaState, step: PlannedStep, *, receipt: Any, now: datetime) -> SagaState:
+    """Go past an action that has no effect; later steps get this receipt for it. It is never compensated."""
+    reason = why_not_skip(plan, saga, step)
+    if reason:
+        raise NotAllowed(reason)
+    skipped = saga.with_step(
+        step.position, action=ActionStatus.SKIPPED, receipt=receipt, failures=0, due_at=None, error=""
+    )
+    return advance(plan, _moving_unless_paused(skipped), now)
+
+
+def why_not_skip(plan: Plan, saga: SagaState, step: PlannedStep) -> str:
+    """Why this step cannot be skipped; empty when it can."""
+    state = saga.steps[step.position]
+    if saga.terminal:
+        return f"The saga has ended: {saga.status}."
+    if not step.spec.skippable:
+        return f"The plan does not let anybody skip {step.name}."
+    if saga.backward:
+        return "The saga goes backward; no action of it is to be skipped."
+    if state.in_flight:
+        return f"{step.name} is under way; wait for its outcome."
+    if state.action is ActionStatus.UNKNOWN:
+        return f"Nobody knows whether {step.name} happened; resolve it."
+    if not is_at(plan, saga, step):
+        return f"The saga is not at {step.name}."
+    if saga.status is not SagaStatus.SUSPENDED:
+        return "The saga is on its way; pause it first."
+    return ""
+
+
+def waive(plan: Plan, saga: SagaState, step: PlannedStep, *, now: datetime) -> SagaState:
+    """Accept that an effect stays, and go on undoing the rest."""
+    reason = why_not_waive(saga, step)
+    if reason:
+        raise NotAllowed(reason)
+    waived = saga.with_step(step.position, compensation=CompensationStatus.WAIVED, failures=0, due_at=None)
+    return advance(plan, _moving_unless_paused(waived), now)
+
+
+def why_not_waive(saga: SagaState, step: PlannedStep) -> str:
+    """Why there is nothing to waive at this step; empty when there is."""
+    state = saga.steps[step.position]
+    if saga.terminal:
+        return f"The saga has ended: {saga.status}."
+    if state.compensation is not CompensationStatus.FAILED:
+        return f"The compensation of {step.name} has not failed: it is {state.compensation}."
+    return ""
+
+
+# --- taking a saga out of the way -------------------------------------------------------------------
+
+
+def release(plan: Plan, saga: SagaState, lock: str, now: datetime) -> SagaState:
+    """Take a lock from a saga that does not move. What it began is fenced off, and before it does anything
+    else, forward or backward, it gets in line for that lock again.
+    """
+    reason = why_not_release(saga)
+    if reason:
+        raise NotAllowed(reason)
+    fenced = machine.fence(plan, saga, now)
+    return fenced if fenced.terminal else replace(fenced, blocked_on=lock, blocked_until=None)
+
+
+def why_not_release(saga: SagaState) -> str:
+    """Why no lock may be taken from it; empty when one may."""
+    if saga.terminal:
+        return f"The saga has ended: {saga.status}."
+    if saga.status is not SagaStatus.SUSPENDED:
+        return "The saga moves and relies on its locks; pause it first."
+    return ""
+
+
+def abandon(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    """Close a saga as it is. Its attention says what it leaves behind, until somebody reviews it."""
+    reason = why_not_abandon(saga)
+    if reason:
+        raise NotAllowed(reason)
+    fenced = machine.fence(plan, saga, now)
+    if fenced.terminal:
+        return fenced
+    left = ", ".join(left_behind(plan, fenced)) or "no effect"
+    return replace(
+        ended(fenced, SagaStatus.ABANDONED), suspend_reason=None, attention=f"abandoned; left behind: {left}"
+    )
+
+
+def why_not_abandon(saga: SagaState) -> str:
+    """Why it cannot be abandoned; empty when it can."""
+    return f"The saga has ended: {saga.status}." if saga.terminal else ""
+
+
+def left_behind(plan: Plan, saga: SagaState) -> list[str]:
+    """The steps whose effects are there, or may be, and are not undone."""
+    return [
+        f"{step.name} (perhaps)" if state.action is ActionStatus.UNKNOWN else step.name
+        for step, state in zip(plan.steps, saga.steps, strict=True)
+        if state.may_have_happened
+        and not step.spec.reads_only
+        and state.compensation is not CompensationStatus.SUCCEEDED
+    ]
+
+
+def review(saga: SagaState) -> SagaState:
+    """Somebody has looked after what an ended saga raised attention for."""
+    reason = why_not_review(saga)
+    if reason:
+        raise NotAllowed(reason)
+    return replace(saga, attention="")
+
+
+def why_not_review(saga: SagaState) -> str:
+    """Why there is nothing to review; empty when there is."""
+    if not saga.terminal:
+        return "The saga has not ended; what it raises attention for goes with its cause."
+    return "" if saga.attention else "Nothing of this saga asks for attention."
+
+
+def _moving_unless_paused(saga: SagaState) -> SagaState:
+    return saga if saga.suspend_reason is SuspendReason.OPERATOR_PAUSE else _moving(saga)

@@ -4,7 +4,7 @@ Countermeasure "semantic lock" of Frank and Zahle, "Semantic ACID properties in 
 using remote procedure calls and update propagations" (1998). The unique row is the lock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,9 @@ from django.db import connection, transaction
 from sagas.exceptions import LockTaken
 from sagas.models import LockWaiter, SagaInstance, SemanticLock
 from sagas.plan import Plan
+from sagas.snapshot import SagaState
+from sagas.states import DONE_ACTIONS
+from sagas.steps import StepFunction
 
 
 class OnConflict(StrEnum):
@@ -77,9 +80,9 @@ _RELEASE = """
 """
 
 
-def resources(plan: Plan, data: Any) -> list[tuple[str, str]]:
-    """What a saga with this data holds, in the one order in which locks are taken."""
-    return sorted((lock.resource_type, lock.resource_id(data)) for lock in plan.locks)
+def resources(plan: Plan, data: Any, done: Sequence[StepFunction] = ()) -> list[tuple[str, str]]:
+    """What a saga with this data holds after the steps ``done``, in the one order in which locks are taken."""
+    return sorted((k.resource_type, k.resource_id(data)) for k in plan.locks if k.release_after not in done)
 
 
 def take(plan: Plan, data: Any, saga_id: UUID) -> None:
@@ -93,13 +96,14 @@ def take(plan: Plan, data: Any, saga_id: UUID) -> None:
             raise _taken(resource, holder, since)
 
 
-def take_or_wait(plan: Plan, data: Any, saga_id: UUID) -> str:
+def take_or_wait(plan: Plan, data: Any, saga_id: UUID, state: SagaState | None = None) -> str:
     """Take what a saga holds one by one, and get in line at the first that another holds.
 
     Returns the words of that resource, or nothing when the saga holds all. Since everybody takes in
-    one order, no two can wait for each other.
+    one order, no two can wait for each other. What ``state`` has given back already is not taken again.
     """
-    for resource in resources(plan, data):
+    done = [p.spec.action for p in plan.steps if state and state.steps[p.position].action in DONE_ACTIONS]
+    for resource in resources(plan, data, done):
         holder, _ = _take(resource, saga_id)
         if holder != saga_id:
             with connection.cursor() as cursor:
@@ -115,6 +119,12 @@ def holder_of(plan: Plan, data: Any, saga_id: UUID) -> tuple[tuple[str, str], UU
         if lock is not None and lock.saga_id is not None and lock.saga_id != saga_id:
             return (kind, key), lock.saga_id, lock.taken_at
     return None
+
+
+def held_by(saga_id: UUID) -> list[str]:
+    """What a saga holds, in words."""
+    locks = SemanticLock.objects.filter(saga_id=saga_id).order_by("resource_type", "resource_id")
+    return [" ".join((lock.resource_type, lock.resource_id)) for lock in locks]
 
 
 def release(saga_id: UUID, only: list[str] | None = None) -> None:

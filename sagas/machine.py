@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sagas.advance import advance, next_task, suspended, turned, why_not_turn_back
+from sagas.advance import advance, is_in_line, next_task, suspended, turned, why_not_turn_back
 from sagas.outcomes import Outcome, OutcomeKind
 from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState, StepState, Task
@@ -23,16 +23,20 @@ BUG_ATTEMPTS = 3
 LEASE_IS_OVER = Outcome(
     OutcomeKind.LEASE_OVER, code="lease_over", message="the worker did not come back in time", definite=False
 )
+CUT_OFF = replace(LEASE_IS_OVER, message="an operator waited for it no longer")
 
 Jitter = Callable[[], float]
 
 __all__ = [
     "BUG_ATTEMPTS",
+    "CUT_OFF",
     "LEASE_IS_OVER",
     "NotAllowed",
     "advance",
     "begin",
+    "fence",
     "finish",
+    "is_in_line",
     "lease_over",
     "next_task",
     "turn_back",
@@ -77,18 +81,32 @@ def finish(
 
 
 def lease_over(plan: Plan, saga: SagaState, now: datetime, jitter: Jitter) -> tuple[SagaState, list[Task]]:
-    """Close the attempts whose lease is over: their worker is presumed dead, their outcome is unknown.
+    """Close the attempts whose lease is over: their worker is presumed dead, their outcome is unknown."""
+    over = [
+        position
+        for position, state in enumerate(saga.steps)
+        if state.in_flight and state.due_at is not None and state.due_at <= now
+    ]
+    return _cut_off(plan, saga, over, LEASE_IS_OVER, now, jitter) if over else (saga, [])
 
-    The generation grows and the tokens go, so that a late write of that worker misses.
-    """
+
+def fence(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    """Wait no longer for what is under way: nothing that began before this moment is recorded as the saga's."""
+    under_way = [at for at, s in enumerate(saga.steps) if s.in_flight]
+    return _cut_off(plan, saga, under_way, CUT_OFF, now, lambda: 1.0)[0]
+
+
+def _cut_off(
+    plan: Plan, saga: SagaState, positions: list[int], outcome: Outcome, now: datetime, jitter: Jitter
+) -> tuple[SagaState, list[Task]]:
+    """The generation grows and the tokens go, so that a late write of those workers misses."""
     closed = []
-    for position, state in enumerate(saga.steps):
-        if state.in_flight and state.due_at is not None and state.due_at <= now:
-            compensating = state.compensation is CompensationStatus.RUNNING
-            side = Side.COMPENSATION if compensating else Side.ACTION
-            closed.append(Task(position, side))
-            saga = finish(plan, saga, position, side, LEASE_IS_OVER, now, jitter)
-    return (replace(saga, generation=saga.generation + 1) if closed else saga), closed
+    for position in positions:
+        compensating = saga.steps[position].compensation is CompensationStatus.RUNNING
+        side = Side.COMPENSATION if compensating else Side.ACTION
+        closed.append(Task(position, side))
+        saga = finish(plan, saga, position, side, outcome, now, jitter)
+    return replace(saga, generation=saga.generation + 1), closed
 
 
 def _counted(state: StepState, side: Side) -> dict[str, Any]:

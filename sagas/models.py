@@ -48,6 +48,12 @@ class SagaInstance(models.Model):
             ("compensate_saga", "Can turn a saga back"),
             ("resolve_saga", "Can resolve an unknown outcome"),
             ("pause_saga", "Can pause and resume a saga"),
+            ("reschedule_saga", "Can move and cancel a time limit"),
+            ("skip_saga", "Can go past a step"),
+            ("waive_saga", "Can accept an effect that is left behind"),
+            ("release_saga", "Can take a lock from a saga that has not ended"),
+            ("abandon_saga", "Can close a saga with what it leaves behind"),
+            ("review_saga", "Can close the attention of an ended saga"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint("definition", "business_key", name="saga_one_per_definition_and_key"),

@@ -7,26 +7,29 @@ really came of it.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
-from sagas import interventions, machine, store
+from sagas import interventions, locks, machine, store
+from sagas.attempts import attempt_row
 from sagas.codec import from_json, receipt_type, to_json
 from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion, UnknownSaga
 from sagas.jobs import hint
 from sagas.models import Operation, SagaInstance, StepAttempt
 from sagas.plan import PlannedStep
 from sagas.selectors import waiting_words
-from sagas.snapshot import SagaState
-from sagas.store import LoadedSaga
+from sagas.snapshot import SagaState, Task
+from sagas.states import CompensationStatus, Side
+from sagas.store import Attempt, LoadedSaga
 
 PERMISSIONS = {
     "retry": "sagas.retry_saga",
@@ -34,6 +37,12 @@ PERMISSIONS = {
     "resolve": "sagas.resolve_saga",
     "pause": "sagas.pause_saga",
     "resume": "sagas.pause_saga",
+    "reschedule": "sagas.reschedule_saga",
+    "skip": "sagas.skip_saga",
+    "waive": "sagas.waive_saga",
+    "release": "sagas.release_saga",
+    "abandon": "sagas.abandon_saga",
+    "review": "sagas.review_saga",
 }
 
 
@@ -48,25 +57,27 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """An operation and, where it is not open to this person now, the reason."""
+class _Effect:
+    """What an operation makes of a saga: its state, what is written down, and a lock that it loses."""
 
-    name: str
-    why_not: str
-    steps: tuple[str, ...] = ()
+    after: SagaState
+    detail: dict[str, Any] = field(default_factory=dict)
+    lock: str = ""
 
 
 def retry(saga_id: UUID, request: Request) -> Operation:
     """Try again now what failed or pauses. Raises as `_operate` does."""
-    return _operate("retry", saga_id, request, lambda saga: interventions.retry(_plan(saga), saga.state, saga.now))
+    return _operate(
+        "retry", saga_id, request, lambda saga: _Effect(interventions.retry(_plan(saga), saga.state, saga.now))
+    )
 
 
 def compensate(saga_id: UUID, request: Request) -> Operation:
     """Turn the saga back and undo what it did. Refused past the pivot."""
 
-    def turn(saga: LoadedSaga) -> SagaState:
+    def turn(saga: LoadedSaga) -> _Effect:
         message = f"an operator turned it back: {request.reason}"
-        return machine.turn_back(_plan(saga), saga.state, "operator", message, saga.now)
+        return _Effect(machine.turn_back(_plan(saga), saga.state, "operator", message, saga.now))
 
     return _operate("compensate", saga_id, request, turn)
 
@@ -74,32 +85,109 @@ def compensate(saga_id: UUID, request: Request) -> Operation:
 def resolve(saga_id: UUID, request: Request, *, step: str, happened: bool, receipt: Any = None) -> Operation:
     """Settle an unknown outcome by hand; ``receipt`` is the JSON of what the step would have returned."""
 
-    def settle(saga: LoadedSaga) -> SagaState:
+    def settle(saga: LoadedSaga) -> _Effect:
         planned = _step(saga, step)
         value = _valid_receipt(planned, receipt) if happened else None
-        return interventions.resolve(_plan(saga), saga.state, planned, happened=happened, receipt=value, now=saga.now)
+        after = interventions.resolve(_plan(saga), saga.state, planned, happened=happened, receipt=value, now=saga.now)
+        return _Effect(after, {"happened": happened, "receipt": receipt})
 
-    return _operate("resolve", saga_id, request, settle, step=step, detail={"happened": happened, "receipt": receipt})
+    return _operate("resolve", saga_id, request, settle, step=step)
 
 
 def pause(saga_id: UUID, request: Request) -> Operation:
     """Let nothing new start until somebody resumes it."""
-    return _operate("pause", saga_id, request, lambda saga: interventions.pause(_plan(saga), saga.state, saga.now))
+    return _operate(
+        "pause", saga_id, request, lambda saga: _Effect(interventions.pause(_plan(saga), saga.state, saga.now))
+    )
 
 
 def resume(saga_id: UUID, request: Request) -> Operation:
     """Go on after a pause, or after a deploy that knows the saga's plan."""
-    return _operate("resume", saga_id, request, lambda saga: interventions.resume(_plan(saga), saga.state, saga.now))
+    return _operate(
+        "resume", saga_id, request, lambda saga: _Effect(interventions.resume(_plan(saga), saga.state, saga.now))
+    )
+
+
+def reschedule(saga_id: UUID, request: Request, *, step: str, at: datetime | None) -> Operation:
+    """Move the time limit of a step that waits for a signal, a person or a time; None takes the limit away.
+
+    Moved to now, or to the past, it is over at once.
+    """
+
+    def move(saga: LoadedSaga) -> _Effect:
+        planned = _step(saga, step)
+        before = saga.state.steps[planned.position].due_at
+        after = interventions.reschedule(_plan(saga), saga.state, planned, at=at, now=saga.now)
+        return _Effect(after, {"from": before and before.isoformat(), "to": at and at.isoformat()})
+
+    return _operate("reschedule", saga_id, request, move, step=step)
+
+
+def skip(saga_id: UUID, request: Request, *, step: str, receipt: Any = None) -> Operation:
+    """Go past a step that the plan lets people skip; ``receipt`` is the JSON that later steps get for it."""
+
+    def go_past(saga: LoadedSaga) -> _Effect:
+        planned = _step(saga, step)
+        reason = interventions.why_not_skip(_plan(saga), saga.state, planned)
+        if reason:
+            raise machine.NotAllowed(reason)
+        value = _valid_receipt(planned, receipt)
+        after = interventions.skip(_plan(saga), saga.state, planned, receipt=value, now=saga.now)
+        return _Effect(after, {"receipt": receipt})
+
+    return _operate("skip", saga_id, request, go_past, step=step)
+
+
+def waive(saga_id: UUID, request: Request, *, step: str) -> Operation:
+    """Accept the effect of a step whose compensation failed, and go on with the way back."""
+
+    def accept(saga: LoadedSaga) -> _Effect:
+        planned = _step(saga, step)
+        after = interventions.waive(_plan(saga), saga.state, planned, now=saga.now)
+        return _Effect(after, {"left_behind": [step], "receipt": saga.state.steps[planned.position].receipt})
+
+    return _operate("waive", saga_id, request, accept, step=step)
+
+
+def release(saga_id: UUID, request: Request, *, lock: str) -> Operation:
+    """Take a lock from a saga that stands still; the next in line gets it in the same commit.
+
+    What the saga began is fenced off, and before it does anything else it waits for that lock again.
+    """
+
+    def take_away(saga: LoadedSaga) -> _Effect:
+        if lock not in locks.held_by(saga.id):
+            raise machine.NotAllowed(f"This saga does not hold {lock}.")
+        return _Effect(interventions.release(_plan(saga), saga.state, lock, saga.now), {"lock": lock}, lock)
+
+    return _operate("release", saga_id, request, take_away)
+
+
+def abandon(saga_id: UUID, request: Request) -> Operation:
+    """Close a saga for ever, with what it leaves behind; its locks go to the next in line.
+
+    What it leaves is listed, and raises attention until somebody reviews it.
+    """
+
+    def close(saga: LoadedSaga) -> _Effect:
+        after = interventions.abandon(_plan(saga), saga.state, saga.now)
+        left = interventions.left_behind(_plan(saga), after)
+        return _Effect(after, {"left_behind": left, "locks": locks.held_by(saga.id)})
+
+    return _operate("abandon", saga_id, request, close)
+
+
+def review(saga_id: UUID, request: Request) -> Operation:
+    """Say that what an ended saga raised attention for is looked after."""
+
+    def look_after(saga: LoadedSaga) -> _Effect:
+        return _Effect(interventions.review(saga.state), {"attention": saga.state.attention})
+
+    return _operate("review", saga_id, request, look_after)
 
 
 def _operate(
-    name: str,
-    saga_id: UUID,
-    request: Request,
-    transition: Callable[[LoadedSaga], SagaState],
-    *,
-    step: str = "",
-    detail: dict[str, Any] | None = None,
+    name: str, saga_id: UUID, request: Request, transition: Callable[[LoadedSaga], _Effect], *, step: str = ""
 ) -> Operation:
     """Do it once, in one commit with its audit row. The second call with the same id returns the first.
 
@@ -121,8 +209,13 @@ def _operate(
             return done
         if saga.version != request.version:
             raise StaleVersion(saga.version)
-        after = transition(saga)
-        written = store.write(saga, after, actor=f"operator {request.actor}", why=request.reason)
+        effect = transition(saga)
+        after = effect.after
+        written = store.write(
+            saga, after, *_cut_off(saga, after), actor=f"operator {request.actor}", why=request.reason
+        )
+        if effect.lock:
+            locks.release(saga_id, [effect.lock])
         operation = Operation.objects.create(
             id=request.id,
             saga_id=saga_id,
@@ -130,7 +223,7 @@ def _operate(
             step=step,
             actor=request.actor,
             reason=request.reason,
-            detail=detail or {},
+            detail=effect.detail,
             status_before=saga.state.status,
             status_after=after.status,
             version_after=written.version,
@@ -138,6 +231,17 @@ def _operate(
         )
         transaction.on_commit(hint, robust=True)
     return operation
+
+
+def _cut_off(saga: LoadedSaga, after: SagaState) -> list[Attempt]:
+    """The end of the attempts that an operation waits for no longer."""
+    rows = []
+    for position, state in enumerate(saga.state.steps):
+        if state.in_flight and not after.steps[position].in_flight:
+            side = Side.COMPENSATION if state.compensation is CompensationStatus.RUNNING else Side.ACTION
+            number = state.attempts(side)
+            rows.append(attempt_row(saga, Task(position, side), number, state.token, machine.CUT_OFF))
+    return rows
 
 
 @contextmanager
@@ -176,32 +280,7 @@ def _valid_receipt(step: PlannedStep, receipt: Any) -> Any:
         raise machine.NotAllowed(f"This is not a receipt of {step.name}: {error}.") from error
 
 
-# --- what is open, and what came of it ------------------------------------------------------------
-
-
-def options(saga_id: UUID, actor: AbstractBaseUser | AnonymousUser) -> list[Option]:
-    """Every operation, with the reason where it is not open to this person now."""
-    saga = store.read(saga_id)
-    if saga is None:
-        raise UnknownSaga(str(saga_id))
-    unknown: tuple[str, ...] = ()
-    if saga.plan is None:
-        whys = dict.fromkeys(PERMISSIONS, "The code that is running has no plan that continues this saga.")
-    else:
-        unknown = tuple(step.name for step in saga.plan.steps if not interventions.why_not_resolve(saga.state, step))
-        turn_back = machine.why_not_turn_back(saga.plan, saga.state)
-        whys = {
-            "retry": interventions.why_not_retry(saga.state),
-            "compensate": f"The saga cannot be turned back: {turn_back}." if turn_back else "",
-            "resolve": "" if unknown else "No outcome of this saga is unknown.",
-            "pause": interventions.why_not_pause(saga.state),
-            "resume": interventions.why_not_resume(saga.state),
-        }
-    may = {name: actor.has_perm(permission) for name, permission in PERMISSIONS.items()}  # type: ignore[union-attr]
-    return [
-        Option(name, why if may[name] else f"You may not {name} sagas.", unknown if name == "resolve" else ())
-        for name, why in whys.items()
-    ]
+# --- what came of it ------------------------------------------------------------------------------
 
 
 def follow(operation: Operation, *, seconds: float = 8.0) -> str:
@@ -217,8 +296,7 @@ def follow(operation: Operation, *, seconds: float = 8.0) -> str:
             .order_by("-ended_at")
             .first()
         )
-        rests = saga.wake_at is None or saga.waiting_on is not None
-        if rests and (attempt is not None or saga.status in ("SUSPENDED", "COMPLETED", "COMPENSATED", "ABANDONED")):
+        if saga.wake_at is None or saga.waiting_on is not None:
             return f"{_attempt_words(attempt)}{waiting_words(saga)}"
         if monotonic() > until:
             late = "" if attempt else "No worker has taken it up yet; are the workers running? "

@@ -210,4 +210,16 @@ def _takes(saga: str, function: StepFunction, count: int) -> None:
         raise DefinitionError(f"{saga}: {name_of(function)} has to take {words}.") from None
 
 
-_RULES = (_names_are_unique, _one_pivot, _compensations_stand_before_the_pivot, _functions_fit)
+def _what_decides_is_never_skipped(saga: str, steps: tuple[PlannedStep, ...]) -> None:
+    for step in steps:
+        if step.spec.skippable and (step.pivot or step.begins):
+            raise DefinitionError(f"{saga}: {step.name} cannot be missed, so take skippable=True away.")
+
+
+_RULES = (
+    _names_are_unique,
+    _one_pivot,
+    _compensations_stand_before_the_pivot,
+    _functions_fit,
+    _what_decides_is_never_skipped,
+)

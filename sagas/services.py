@@ -1,5 +1,6 @@
 """What other apps call."""
 
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -13,7 +14,18 @@ from sagas.signals import send
 from sagas.starting import Rejected, Started, ask_back, start, start_many
 from sagas.steps import StepFunction, name_of
 
-__all__ = ["OnConflict", "Rejected", "Started", "guard", "signal", "start", "start_many", "turn_back", "wake"]
+__all__ = [
+    "OnConflict",
+    "Rejected",
+    "Started",
+    "guard",
+    "reschedule",
+    "signal",
+    "start",
+    "start_many",
+    "turn_back",
+    "wake",
+]
 
 
 def turn_back(plan: type[Saga[Any]], key: str, *, code: str = "cancelled", why: str, actor: str = "customer") -> bool:
@@ -44,6 +56,29 @@ def signal(
     See `sagas.signals.send`. Says whether the signal was new.
     """
     return send(plan.plan.name, key, name_of(name), payload, dedup_id=dedup_id, actor=actor)
+
+
+def reschedule(
+    plan: type[Saga[Any]], key: str, step: StepFunction, at: datetime | None, *, why: str, actor: str = "engine"
+) -> bool:
+    """Move the time limit of a step that waits for a signal, a person or a time. Says whether it was moved.
+
+    To now or the past: the wait is over. None: there is no limit any more; a step that waits for nothing
+    but its time always has one. Decided under the saga's row lock: when the signal or the time came first,
+    nothing changes.
+    """
+    with transaction.atomic():
+        saga = store.lock_named(plan.plan.name, key)
+        if saga is None or saga.plan is None:
+            return False
+        planned = saga.plan.step(name_of(step))
+        try:
+            after = interventions.reschedule(saga.plan, saga.state, planned, at=at, now=saga.now)
+        except NotAllowed:
+            return False
+        store.write(saga, after, actor=actor, why=why)
+        transaction.on_commit(hint, robust=True)
+        return True
 
 
 def wake(definition: str, key: str, *, why: str) -> None:

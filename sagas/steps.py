@@ -123,7 +123,7 @@ class NoCompensation(StrEnum):
 class Step:
     """A local step: all its effects are rows of this database, one commit with the saga's progress.
 
-    ``reads_only`` says that there is nothing to undo.
+    ``reads_only`` says that there is nothing to undo, ``skippable`` that an operator may go past it.
     """
 
     action: StepFunction
@@ -134,6 +134,7 @@ class Step:
     on_bug: OnBug = OnBug.SUSPEND
     no_compensation: NoCompensation | None = None
     reads_only: bool = False
+    skippable: bool = False
 
 
 @dataclass(frozen=True)

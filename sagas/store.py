@@ -107,7 +107,7 @@ _WRITE = """
             suspend_reason = %(suspend_reason)s, attention = %(attention)s, failure = %(failure)s, stalls = 0,
             blocked_on = %(blocked_on)s, blocked_until = %(blocked_until)s,
             version = version + 1, updated_at = clock_timestamp(),
-            ended_at = CASE WHEN %(terminal)s THEN clock_timestamp() END
+            ended_at = CASE WHEN %(terminal)s THEN coalesce(ended_at, clock_timestamp()) END
         WHERE id = %(id)s AND version = %(version)s
         RETURNING id, generation
     ), steps AS (

@@ -35,24 +35,42 @@ class OperationForm(forms.Form):
     operation = forms.UUIDField(widget=forms.HiddenInput)
 
 
-class ResolveForm(OperationForm):
-    """Also: what became of the step, and its receipt when it happened."""
+class StepForm(OperationForm):
+    """Also: the step that it is about."""
 
     step = forms.CharField(max_length=100, widget=forms.HiddenInput)
-    happened = forms.TypedChoiceField(
-        choices=[("yes", "It happened"), ("no", "It did not happen, and can no longer happen")],
-        coerce=lambda value: value == "yes",
-        widget=forms.RadioSelect,
-        label="What became of it",
+
+
+class LockForm(OperationForm):
+    """Also: the lock that it is about, in words."""
+
+    lock = forms.CharField(max_length=301, widget=forms.HiddenInput)
+
+
+class RescheduleForm(StepForm):
+    """Also: when the wait is over, or that it has no limit."""
+
+    at = forms.DateTimeField(
+        required=False,
+        widget=forms.DateTimeInput({"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
+        input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"],
+        label="The wait ends at (UTC)",
+        help_text="In the past: it is over now. Empty: it has no limit any more.",
     )
+    field_order = ["at", "reason"]
+
+
+class ReceiptForm(StepForm):
+    """Also: the receipt of the step, where it has one."""
+
     receipt = forms.JSONField(
         required=False,
         encoder=_Indented,
         widget=forms.Textarea({"rows": 6, "spellcheck": "false", "class": "saga-code"}),
-        label="Receipt, when it happened",
+        label="Receipt",
         help_text="What the step would have returned, as JSON. Its compensation and the later steps work with it.",
     )
-    field_order = ["happened", "receipt", "reason"]
+    field_order = ["receipt", "reason"]
 
     def __init__(self, *args: Any, expected: "tuple[ReceiptField, ...]" = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,6 +82,18 @@ class ResolveForm(OperationForm):
         if "\\u0000" in json.dumps(receipt):
             raise forms.ValidationError("Text with a NUL character cannot be stored.")
         return receipt
+
+
+class ResolveForm(ReceiptForm):
+    """Also: what became of the step; the receipt counts when it happened."""
+
+    happened = forms.TypedChoiceField(
+        choices=[("yes", "It happened"), ("no", "It did not happen, and can no longer happen")],
+        coerce=lambda value: value == "yes",
+        widget=forms.RadioSelect,
+        label="What became of it",
+    )
+    field_order = ["happened", "receipt", "reason"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,3 +130,20 @@ def skeleton(fields: tuple[ReceiptField, ...]) -> dict[str, None] | None:
 
 def _name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind)
+
+
+def form_for(name: str, page: SagaPage, target: str, data: Any = None) -> OperationForm:
+    """The form of an operation on a step, a lock or nothing but the saga; with what was typed, if anything was."""
+    initial = initial_for(page)
+    if name in ("resolve", "skip"):
+        expected = receipt_fields(page, target)
+        kind = ResolveForm if name == "resolve" else ReceiptForm
+        return kind(data, initial={**initial, "step": target, "receipt": skeleton(expected)}, expected=expected)
+    if name == "reschedule":
+        due_at = page.saga.steps.filter(name=target).values_list("due_at", flat=True).first()
+        return RescheduleForm(data, initial={**initial, "step": target, "at": due_at})
+    if name == "release":
+        return LockForm(data, initial={**initial, "lock": target})
+    if name == "waive":
+        return StepForm(data, initial={**initial, "step": target})
+    return OperationForm(data, initial=initial)

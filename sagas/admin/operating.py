@@ -17,10 +17,10 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from sagas import operations
-from sagas.admin.forms import OperationForm, ResolveForm, initial_for, receipt_fields, skeleton
-from sagas.admin.offers import Offer
+from sagas.admin.forms import OperationForm, form_for, initial_for, receipt_fields
+from sagas.admin.offers import WORDINGS, Offer
 from sagas.admin.page import SagaPage, event_rows, page_of
-from sagas.admin.plan_table import would_undo
+from sagas.admin.plan_table import left_behind, would_undo
 from sagas.admin.selectors import events_since, saga_for_page
 from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion, UnknownSaga
 from sagas.models import Operation
@@ -40,44 +40,39 @@ def operate(request: HttpRequest, site: AdminSite, saga_id: UUID, name: str) -> 
     page = _page(request, saga_id)
     if request.method == "POST":
         return _act(request, site, page, name)
-    step = _step(request.GET.get("step", ""), _offer(page, name))
-    return _ask(request, site, page, name, _form(page, name, step), step)
+    target = _target(request.GET.get(WORDINGS[name].about, ""), _offer(page, name))
+    return _ask(request, site, page, name, form_for(name, page, target), target)
 
 
 def _act(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> HttpResponse:
-    step = request.POST.get("step", "")
-    form = _form(page, name, step, request.POST)
+    target = request.POST.get(WORDINGS[name].about, "")
+    form = form_for(name, page, target, request.POST)
     if not form.is_valid():
-        return _ask(request, site, page, name, form, step, status=400)
+        return _ask(request, site, page, name, form, target, status=400)
     try:
         operation = _do(request, page, name, form.cleaned_data)
     except UnknownSaga as error:
         raise Http404 from error
     except StaleVersion:
-        return _ask_again(request, site, page, name, step, STALE)
+        return _ask_again(request, site, page, name, target, STALE)
     except ActionIdReused:
-        return _ask_again(request, site, page, name, step, TAKEN)
+        return _ask_again(request, site, page, name, target, TAKEN)
     except OperationRefused as error:
-        return _ask_again(request, site, page, name, step, str(error))
+        return _ask_again(request, site, page, name, target, str(error))
     except OperationalError:
         # lock_timeout: the row is held for the length of one local step.
-        return _ask_again(request, site, page, name, step, BUSY)
+        return _ask_again(request, site, page, name, target, BUSY)
     _tell(request, operation)
     return redirect("admin:sagas_sagainstance_change", page.saga.pk)
 
 
 def _do(request: HttpRequest, page: SagaPage, name: str, said: dict[str, Any]) -> Operation:
     asked = operations.Request(said["operation"], request.user, said["reason"], said["version"])  # type: ignore[arg-type]
-    if name == "resolve":
-        receipt = said.get("receipt") if said["happened"] else None
-        return operations.resolve(page.saga.pk, asked, step=said["step"], happened=said["happened"], receipt=receipt)
-    plain = {
-        "retry": operations.retry,
-        "compensate": operations.compensate,
-        "pause": operations.pause,
-        "resume": operations.resume,
-    }
-    return plain[name](page.saga.pk, asked)
+    words = {word: said[word] for word in ("step", "lock", "at", "happened", "receipt") if word in said}
+    if name == "resolve" and not said["happened"]:
+        words["receipt"] = None
+    done: Operation = getattr(operations, name)(page.saga.pk, asked, **words)
+    return done
 
 
 def _tell(request: HttpRequest, operation: Operation) -> None:
@@ -94,7 +89,7 @@ def _tell(request: HttpRequest, operation: Operation) -> None:
 
 
 def _ask_again(
-    request: HttpRequest, site: AdminSite, page: SagaPage, name: str, step: str, refusal: str
+    request: HttpRequest, site: AdminSite, page: SagaPage, name: str, target: str, refusal: str
 ) -> HttpResponse:
     """Nothing was done: show why, what moved meanwhile, and the fresh page with what was typed."""
     fresh = _page(request, page.saga.pk)
@@ -107,7 +102,7 @@ def _ask_again(
     for field, value in {**initial, "operation": operation}.items():
         said[field] = str(value)
     context = {"refusal": refusal, "moved": moved}
-    return _ask(request, site, fresh, name, _form(fresh, name, step, said), step, context, status=409)
+    return _ask(request, site, fresh, name, form_for(name, fresh, target, said), target, context, status=409)
 
 
 def _ask(
@@ -116,7 +111,7 @@ def _ask(
     page: SagaPage,
     name: str,
     form: OperationForm,
-    step: str,
+    target: str,
     more: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -128,20 +123,13 @@ def _ask(
         "page": page,
         "offer": offer,
         "form": form,
-        "step": step,
-        "receipt_fields": receipt_fields(page, step) if name == "resolve" else (),
+        "target": target,
+        "receipt_fields": receipt_fields(page, target) if "receipt" in form.fields else (),
+        "left_behind": left_behind(page.saga) if name == "abandon" else (),
         "would_undo": would_undo(page.saga) if name == "compensate" else (),
         **(more or {}),
     }
     return TemplateResponse(request, "admin/sagas/sagainstance/operate.html", context, status=status)
-
-
-def _form(page: SagaPage, name: str, step: str, data: Any = None) -> OperationForm:
-    if name != "resolve":
-        return OperationForm(data, initial=initial_for(page))
-    expected = receipt_fields(page, step)
-    initial = {**initial_for(page), "step": step, "receipt": skeleton(expected)}
-    return ResolveForm(data, initial=initial, expected=expected)
 
 
 def _page(request: HttpRequest, saga_id: UUID) -> SagaPage:
@@ -155,8 +143,8 @@ def _offer(page: SagaPage, name: str) -> Offer:
     return next(offer for offer in page.offers if offer.name == name)
 
 
-def _step(asked: str, offer: Offer) -> str:
-    """The step to resolve: the one asked for, or the only one there is; empty while it has to be chosen."""
-    if asked in offer.steps:
+def _target(asked: str, offer: Offer) -> str:
+    """The step or lock to act on: the one asked for, or the only one there is; empty while it has to be chosen."""
+    if asked in offer.targets:
         return asked
-    return offer.steps[0] if len(offer.steps) == 1 else ""
+    return offer.targets[0] if len(offer.targets) == 1 else ""

@@ -7,12 +7,12 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
-from sagas import operations
 from sagas.admin.links import resource_url, subject_url
 from sagas.admin.offers import Offer, offers_of
 from sagas.admin.plan_table import Place, places_of
 from sagas.admin.words import badge, moment, pretty_json, span
 from sagas.models import Operation, SagaEvent, SagaInstance, SemanticLock, StepAttempt
+from sagas.options import options
 from sagas.redaction import redact
 from sagas.selectors import waiting_words
 from sagas.states import SagaStatus
@@ -108,7 +108,7 @@ def page_of(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser) -> SagaP
         deadline_words=_deadline_words(saga),
         data=pretty_json(saga.data),
         locks=[_lock_row(lock) for lock in saga.locks.order_by("resource_type", "resource_id")],
-        offers=offers_of(operations.options(saga.pk, user)),
+        offers=offers_of(options(saga.pk, user)),
         places=places,
         plan_is_known=plan_is_known,
         attempts=[_attempt_row(attempt) for attempt in attempts[:MAX_ATTEMPTS]],

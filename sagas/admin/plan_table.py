@@ -77,6 +77,19 @@ def would_undo(saga: SagaInstance) -> list[tuple[str, str]]:
     ]
 
 
+def left_behind(saga: SagaInstance) -> list[str]:
+    """The steps whose effect is there, or may be, and is not undone: what abandoning the saga now would leave."""
+    plan, touched = plan_of(saga), {step.position: step for step in saga.steps.all()}
+    happened = (ActionStatus.SUCCEEDED, ActionStatus.UNKNOWN, ActionStatus.RUNNING)
+    return [
+        planned.name
+        for planned in (plan.steps if plan else ())
+        if (step := touched.get(planned.position) or _untouched(planned)).action in happened
+        and not planned.spec.reads_only
+        and step.compensation != CompensationStatus.SUCCEEDED
+    ]
+
+
 def _fits(plan: Plan, touched: dict[int, SagaStep]) -> bool:
     names = {planned.position: planned.name for planned in plan.steps}
     return all(names.get(position) == step.name for position, step in touched.items())

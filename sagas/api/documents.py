@@ -7,9 +7,9 @@ from uuid import UUID
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import Http404
 
-from sagas import operations
 from sagas.api.serializers import SagaParts, SagaSerializer
 from sagas.models import SagaInstance
+from sagas.options import options
 from sagas.selectors import plan_of, with_steps
 from sagas.snapshot import untouched
 
@@ -30,7 +30,7 @@ def saga_document(saga_id: UUID, reader: AbstractBaseUser | AnonymousUser) -> di
         "events": list(saga.events.order_by("-id")[:_EVENTS])[::-1],
         "locks": saga.locks.order_by("resource_type", "resource_id"),
         "operations": saga.operations.select_related("actor"),
-        "options": operations.options(saga_id, reader),
+        "options": options(saga_id, reader),
     }
     return {**SagaSerializer(saga).data, **SagaParts(parts).data}
 

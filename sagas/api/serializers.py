@@ -101,7 +101,18 @@ class OperationSerializer(serializers.ModelSerializer[Operation]):
 
     class Meta:
         model = Operation
-        fields = ("id", "name", "step", "actor", "reason", "status_before", "status_after", "version_after", "at")
+        fields = (
+            "id",
+            "name",
+            "step",
+            "actor",
+            "reason",
+            "detail",
+            "status_before",
+            "status_after",
+            "version_after",
+            "at",
+        )
 
 
 class OptionSerializer(serializers.Serializer[Any]):
@@ -109,7 +120,9 @@ class OptionSerializer(serializers.Serializer[Any]):
 
     name = serializers.CharField()
     why_not = serializers.CharField(allow_blank=True)
-    steps = serializers.ListField(child=serializers.CharField(), help_text="Of which steps, where that is a choice.")
+    targets = serializers.ListField(
+        child=serializers.CharField(), help_text="What it could be about, where that is a choice: steps, or locks."
+    )
 
 
 class SagaParts(serializers.Serializer[Any]):
@@ -161,6 +174,34 @@ class ResolveRequest(OperationRequest):
     receipt = serializers.JSONField(
         required=False, allow_null=True, help_text="What the step would have returned; only where it happened."
     )
+
+
+class StepRequest(OperationRequest):
+    """Which step it is about."""
+
+    step = serializers.CharField(max_length=100)
+
+
+class SkipRequest(StepRequest):
+    """A step to go past, and what later steps get for it."""
+
+    receipt = serializers.JSONField(
+        required=False, allow_null=True, help_text="What the step would have returned; null where it returns nothing."
+    )
+
+
+class RescheduleRequest(StepRequest):
+    """When a step no longer waits."""
+
+    at = serializers.DateTimeField(
+        allow_null=True, help_text="Now or earlier: the wait is over. null: there is no limit any more."
+    )
+
+
+class ReleaseRequest(OperationRequest):
+    """Which lock is taken away."""
+
+    lock = serializers.CharField(max_length=301, help_text="In words, as in `options`: `shop.order 7F3K2M9X`.")
 
 
 class OperationAnswer(serializers.Serializer[Any]):

@@ -20,10 +20,14 @@ from sagas.api.serializers import (
     OperationAnswer,
     OperationRequest,
     OperationSerializer,
+    ReleaseRequest,
+    RescheduleRequest,
     ResolveRequest,
     SagaDetailSerializer,
     SagaFilter,
     SagaSerializer,
+    SkipRequest,
+    StepRequest,
 )
 from sagas.models import Operation, SagaInstance
 from sagas.selectors import with_steps
@@ -140,4 +144,30 @@ OPERATIONS = {
     ),
     "pause": _operation(operations.pause, "Pause", {"reason": "The carrier asked us to wait."}, OperationRequest),
     "resume": _operation(operations.resume, "Resume", {"reason": "The carrier is ready."}, OperationRequest),
+    "reschedule": _operation(
+        operations.reschedule,
+        "Move a time limit",
+        {"reason": "The customer is on holiday.", "step": "parcel_back", "at": "2030-01-31T12:00:00Z"},
+        RescheduleRequest,
+    ),
+    "skip": _operation(
+        operations.skip,
+        "Skip a step",
+        {"reason": "The address does not exist.", "step": "send_confirmation"},
+        SkipRequest,
+    ),
+    "waive": _operation(
+        operations.waive,
+        "Waive a compensation",
+        {"reason": "The carrier keeps the fee; booked as a loss.", "step": "book_shipment"},
+        StepRequest,
+    ),
+    "release": _operation(
+        operations.release,
+        "Release a lock",
+        {"reason": "The order has to be corrected today.", "lock": "shop.order 7F3K2M9X"},
+        ReleaseRequest,
+    ),
+    "abandon": _operation(operations.abandon, "Abandon", {"reason": "Settled by hand, ticket 4711."}, OperationRequest),
+    "review": _operation(operations.review, "Review", {"reason": "The refund was made by hand."}, OperationRequest),
 }

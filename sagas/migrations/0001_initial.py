@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'saga',
-                'permissions': [('retry_saga', 'Can retry a saga'), ('compensate_saga', 'Can turn a saga back'), ('resolve_saga', 'Can resolve an unknown outcome'), ('pause_saga', 'Can pause and resume a saga')],
+                'permissions': [('retry_saga', 'Can retry a saga'), ('compensate_saga', 'Can turn a saga back'), ('resolve_saga', 'Can resolve an unknown outcome'), ('pause_saga', 'Can pause and resume a saga'), ('reschedule_saga', 'Can move and cancel a time limit'), ('skip_saga', 'Can go past a step'), ('waive_saga', 'Can accept an effect that is left behind'), ('release_saga', 'Can take a lock from a saga that has not ended'), ('abandon_saga', 'Can close a saga with what it leaves behind'), ('review_saga', 'Can close the attention of an ended saga')],
             },
         ),
         migrations.CreateModel(

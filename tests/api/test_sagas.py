@@ -12,8 +12,16 @@ from rest_framework.test import APIClient
 from sagas.models import Operation, SagaInstance
 from shop.models import Product
 from tests.api.conftest import fields_at_fault, place
+from tests.sagas.operators import OPERATIONS, PERMISSIONS
 
-OPERATIONS = ("retry", "compensate", "resolve", "pause", "resume")
+# What each operation says besides the reason and the version.
+WORDS: dict[str, dict[str, Any]] = {
+    "resolve": {"step": "authorize_payment", "happened": False},
+    "reschedule": {"step": "authorize_payment", "at": None},
+    "skip": {"step": "authorize_payment"},
+    "waive": {"step": "authorize_payment"},
+    "release": {"lock": "shop.order X"},
+}
 
 
 def allow(user: User, *codenames: str) -> User:
@@ -31,13 +39,13 @@ def saga(mug: Product) -> SagaInstance:
 
 @pytest.fixture
 def operator(api: APIClient, grace: User) -> User:
-    user = allow(grace, "view_sagainstance", "retry_saga", "compensate_saga", "resolve_saga", "pause_saga")
+    user = allow(grace, "view_sagainstance", *PERMISSIONS.values())
     api.force_authenticate(user)
     return user
 
 
 def operate(api: APIClient, saga: SagaInstance, name: str, **body: Any) -> Any:
-    said = {"reason": "Because.", "version": saga.version, "wait_seconds": 0, **body}
+    said = {"reason": "Because.", "version": saga.version, "wait_seconds": 0, **WORDS.get(name, {}), **body}
     return api.post(f"/api/v1/sagas/{saga.id}/{name}/", said, format="json")
 
 
@@ -122,12 +130,8 @@ def test_a_saga_tells_its_whole_plan_its_lock_and_what_may_be_done(
 
 def test_an_unknown_saga_is_not_found(api: APIClient, operator: User, saga: SagaInstance) -> None:
     assert api.get(f"/api/v1/sagas/{uuid4()}/").status_code == 404
-    said = {"reason": "Because.", "version": 1}
-    statuses = [
-        api.post(f"/api/v1/sagas/{uuid4()}/{name}/", said | {"step": "x", "happened": False}, format="json").status_code
-        for name in OPERATIONS
-    ]
-    assert statuses == [404] * 5
+    statuses = [operate(api, SagaInstance(pk=uuid4()), name).status_code for name in OPERATIONS]
+    assert statuses == [404] * 11
 
 
 def test_a_saga_is_paused_and_resumed_with_a_reason(api: APIClient, saga: SagaInstance, operator: User) -> None:
@@ -168,8 +172,8 @@ def test_a_stale_version_is_refused_and_shows_where_the_saga_is(
 def test_what_the_state_does_not_allow_is_refused_and_says_why(
     api: APIClient, saga: SagaInstance, operator: User
 ) -> None:
-    for name, body in (("resume", {}), ("resolve", {"step": "authorize_payment", "happened": False})):
-        response = operate(api, saga, name, **body)
+    for name in ("retry", "resume", "resolve", "reschedule", "skip", "waive", "release", "review"):
+        response = operate(api, saga, name)
 
         document = response.json()
         assert (response.status_code, document["type"]) == (409, "/problems/operation-refused")
@@ -180,11 +184,11 @@ def test_what_the_state_does_not_allow_is_refused_and_says_why(
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_each_operation_has_a_permission_of_its_own(api: APIClient, saga: SagaInstance, grace: User, name: str) -> None:
-    needed = {"resume": "pause_saga"}.get(name, f"{name}_saga")
-    all_others = {"retry_saga", "compensate_saga", "resolve_saga", "pause_saga"} - {needed}
+    needed = PERMISSIONS[name]
+    all_others = set(PERMISSIONS.values()) - {needed}
     api.force_authenticate(allow(grace, "view_sagainstance", *all_others))
 
-    response = operate(api, saga, name, step="authorize_payment", happened=False)
+    response = operate(api, saga, name)
 
     assert (response.status_code, response.json()["type"]) == (403, "/problems/permission-denied")
     assert not Operation.objects.exists()

@@ -14,7 +14,7 @@ from sagas.engine import work
 from sagas.models import SagaInstance
 from sagas.services import start
 from tests.sagas import plans
-from tests.sagas.operators import staff
+from tests.sagas.operators import PERMISSIONS, staff
 from tests.sagas.plans import Trip, TripData, World
 
 
@@ -42,7 +42,7 @@ def short_patience(world: World) -> Iterator[None]:
 @pytest.fixture
 def operator(world: World) -> User:
     """Somebody who may do everything to sagas."""
-    return staff("olga", "retry_saga", "compensate_saga", "resolve_saga", "pause_saga")
+    return staff("olga", *PERMISSIONS.values())
 
 
 @pytest.fixture

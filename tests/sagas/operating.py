@@ -8,24 +8,21 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 
 from sagas import operations
-from sagas.definition import seconds
+from sagas.definition import Pivot, RemoteStep, Saga, seconds
 from sagas.driver import drain_due
 from sagas.exceptions import OperationRefused, StaleVersion, UnknownSaga
 from sagas.models import Operation, SagaInstance
-from sagas.outcomes import Transient, Unknown
-from tests.sagas.conftest import begin_trip
-from tests.sagas.operators import staff
-from tests.sagas.plans import World
+from sagas.outcomes import Refused, Transient, Unknown
+from tests.sagas.conftest import begin
+from tests.sagas.operators import PERMISSIONS, staff
+from tests.sagas.plans import Ctx, Return, Trip, TripData, World, send_papers, soon
 from tests.sagas.rows import snapshot
 
-PERMISSION = {
-    "retry": "retry_saga",
-    "compensate": "compensate_saga",
-    "resolve": "resolve_saga",
-    "pause": "pause_saga",
-    "resume": "pause_saga",
-}
 HOUR = Transient("the airline is down", seconds(3600))
+
+
+def open_door(ctx: Ctx) -> None:
+    """A pivot without effect."""
 
 
 def ask(operator: User, saga: SagaInstance, reason: str = "the airline is up again") -> operations.Request:
@@ -34,27 +31,46 @@ def ask(operator: User, saga: SagaInstance, reason: str = "the airline is up aga
     return operations.Request(uuid4(), operator, reason, saga.version)
 
 
+class Visit(Saga[TripData]):
+    name, version = "test.visit", 1
+    steps = (Pivot(open_door), RemoteStep(send_papers, skippable=True, retry=soon, timeout=seconds(2)))
+
+
+# What each operation is about, on the saga of `saga_for`.
+WORDS: dict[str, dict[str, Any]] = {
+    "resolve": {"step": "book_flight", "happened": True, "receipt": {"code": "F9"}},
+    "reschedule": {"step": "parcel_back", "at": None},
+    "skip": {"step": "send_papers"},
+    "waive": {"step": "reserve_hotel"},
+    "release": {"lock": "trip T1"},
+}
+
+
 def do(name: str, saga: SagaInstance, request: operations.Request, **words: Any) -> Operation:
     """Do an operation as the page would; of a flight nobody knows of it says that it was booked."""
-    if name == "resolve":
-        words = {"step": "book_flight", "happened": True, "receipt": {"code": "F9"}, **words}
-    done: Operation = getattr(operations, name)(saga.pk, request, **words)
+    done: Operation = getattr(operations, name)(saga.pk, request, **{**WORDS.get(name, {}), **words})
     return done
 
 
 def saga_for(world: World, name: str) -> SagaInstance:
     """A saga to which this operation can be done."""
-    accident = {"retry": HOUR, "resolve": Unknown("cut"), "pause": HOUR, "resume": HOUR, "compensate": HOUR}[name]
-    world.raises("book_flight", accident)
+    plans: dict[str, type[Saga[TripData]]] = {"reschedule": Return, "skip": Visit}
+    world.raises("send_papers", Refused("no", "the printer is gone"))
+    world.raises("book_flight", Unknown("cut") if name == "resolve" else HOUR)
     if name == "resolve":
         world.raises("find_flight", *[Transient("busy", seconds(3600))] * 3)
-    saga = begin_trip()
+    if name == "waive":
+        world.raises("release_hotel", Refused("no", "the hotel keeps the money"))
+    saga = begin(plans.get(name, Trip))
     drain_due()
     if name == "resolve":
         run_until_it_pauses(saga)
+    before = {"resume": "pause", "release": "pause", "waive": "compensate", "review": "abandon"}.get(name)
+    if before:
+        do(before, saga, ask(staff("peter", PERMISSIONS[before]), saga))
+        drain_due()
     saga.refresh_from_db()
-    if name == "resume":
-        operations.pause(saga.pk, ask(staff("peter", "pause_saga"), saga))
+    world.script["send_papers"] = []
     return saga
 
 
@@ -73,4 +89,4 @@ def refused(name: str, saga: SagaInstance, request: operations.Request, **words:
     return caught.value
 
 
-every_operation = pytest.mark.parametrize("name", list(PERMISSION))
+every_operation = pytest.mark.parametrize("name", list(PERMISSIONS))

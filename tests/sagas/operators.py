@@ -1,6 +1,6 @@
 """A small saga that can get stuck in every way, and the people who look after it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,12 +13,39 @@ from django.test import Client
 from django.urls import reverse
 
 from sagas import operations, services
-from sagas.definition import Context, Lock, Parallel, Pivot, RemoteStep, Retry, Saga, Step, minutes, remote, seconds
+from sagas.definition import (
+    AwaitPerson,
+    Context,
+    Lock,
+    Parallel,
+    Pivot,
+    RemoteStep,
+    Retry,
+    Saga,
+    Step,
+    minutes,
+    remote,
+    seconds,
+)
 from sagas.driver import Driver
 from sagas.models import SagaInstance
 from sagas.outcomes import CannotTell, Refused, Transient, Unknown
 
-OPERATIONS = ("retry", "compensate", "resolve", "pause", "resume")
+# Each operation with the permission that it needs, in the order in which they are offered.
+PERMISSIONS = {
+    "retry": "retry_saga",
+    "compensate": "compensate_saga",
+    "resolve": "resolve_saga",
+    "pause": "pause_saga",
+    "resume": "pause_saga",
+    "reschedule": "reschedule_saga",
+    "skip": "skip_saga",
+    "waive": "waive_saga",
+    "release": "release_saga",
+    "abandon": "abandon_saga",
+    "review": "review_saga",
+}
+OPERATIONS = tuple(PERMISSIONS)
 MARKUP = "<script>alert(1)</script>"
 
 
@@ -81,6 +108,8 @@ def find_payment(ctx: Ctx, request: None) -> CannotTell:
 def pay_back(ctx: Ctx, request: Payment | None) -> None:
     if bank.answer == "cannot pay back":
         raise ValueError("the account is closed")
+    if bank.answer == "keeps it":
+        raise Refused("kept", "the bank keeps the money")
     bank.paid_back.append(ctx.idempotency_key)
 
 
@@ -94,7 +123,12 @@ def issue_ticket(ctx: Ctx) -> None:
 
 
 def send_ticket(ctx: Ctx) -> None:
-    return
+    if bank.answer == "no stamp":
+        raise Refused("no_stamp", "nobody has a stamp")
+
+
+def decide(ctx: Ctx, verdict: str) -> str:
+    return verdict
 
 
 class Journey(Saga[TripData]):
@@ -110,8 +144,13 @@ class Journey(Saga[TripData]):
             ),
         ),
         Pivot(issue_ticket),
-        Step(send_ticket),
+        Step(send_ticket, skippable=True),
     )
+
+
+class Visa(Saga[TripData]):
+    name, version = "tests.visa", 1
+    steps = (AwaitPerson(decide, within=minutes(10), reads_only=True),)
 
 
 def start_trip(traveller: str = "ada") -> SagaInstance:
@@ -159,20 +198,44 @@ def answers(saga: SagaInstance, **changes: Any) -> dict[str, Any]:
         "version": saga.version,
         "seen": 0,
         "operation": str(uuid4()),
-        "step": "pay",
+        "step": step_at_hand(saga),
+        "lock": f"tests.traveller {saga.business_key}",
+        "at": "2030-01-31T12:00",
         "happened": "no",
         **changes,
     }
 
 
+def step_at_hand(saga: SagaInstance) -> str:
+    """The step that a person could do something about."""
+    if saga.definition == Visa.name:
+        return "decide"
+    return "send_ticket" if saga.suspend_reason == "CONTRACT_VIOLATION" else "pay"
+
+
 def saga_for(operation: str) -> SagaInstance:
     """A saga for which the operation is open."""
-    saga = trip("lost" if operation == "resolve" else "down")
-    if operation == "resume":
-        root = User.objects.create_superuser("root")
-        operations.pause(saga.pk, operations.Request(uuid4(), root, "a look first", saga.version))
-        saga.refresh_from_db()
+    if operation == "reschedule":
+        with transaction.atomic():
+            saga = services.start(Visa, TripData("ada"), key="ada")
+        drain()
+    else:
+        saga = trip({"resolve": "lost", "waive": "lost", "skip": "no stamp"}.get(operation, "down"))
+    if operation == "waive":
+        bank.answer = "keeps it"
+        by_root(operations.compensate, saga)
+        drain()
+    elif operation in ("resume", "release"):
+        by_root(operations.pause, saga)
+    elif operation == "review":
+        by_root(operations.abandon, saga)
+    saga.refresh_from_db()
     return saga
+
+
+def by_root(operation: Callable[..., object], saga: SagaInstance) -> None:
+    root = User.objects.filter(username="root").first() or User.objects.create_superuser("root")
+    operation(saga.pk, operations.Request(uuid4(), root, "a look first", saga.version))
 
 
 def everything_about(saga: SagaInstance) -> Any:
@@ -203,7 +266,7 @@ def bank_is_itself_again(settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def operator(db: None) -> User:
-    return staff("grace", "view_sagainstance", "retry_saga", "compensate_saga", "resolve_saga", "pause_saga")
+    return staff("grace", "view_sagainstance", *PERMISSIONS.values())
 
 
 @pytest.fixture

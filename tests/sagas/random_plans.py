@@ -28,7 +28,7 @@ bug_rules = st.sampled_from(OnBug)
 def _step(draw: st.DrawFn, name: str, *, undoable: bool) -> Step:
     is_remote = draw(st.booleans())
     action = remote()(_function(name, 2)) if is_remote else _function(name, 1)
-    words: dict[str, Any] = {"retry": draw(retries), "on_bug": draw(bug_rules)}
+    words: dict[str, Any] = {"retry": draw(retries), "on_bug": draw(bug_rules), "skippable": draw(st.booleans())}
     if undoable:
         undo = _function(f"undo_{name}", 2)
         words |= draw(

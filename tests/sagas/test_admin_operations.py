@@ -40,7 +40,7 @@ def messages_of(response: Any) -> list[str]:
 # --- what comes of it --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", ["retry", "compensate", "pause", "resume"])
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_is_one_row_with_its_reason(operator: User, operation: str) -> None:
     saga = saga_for(operation)
     asked = answers(saga, reason=f"because {MARKUP}")
@@ -157,7 +157,7 @@ def test_what_was_refused_as_stale_can_be_sent_again(operator: User) -> None:
     assert saga.operations.count() == 1
 
 
-@pytest.mark.parametrize("operation", ["retry", "compensate", "pause", "resume"])
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_that_is_not_open_is_refused_with_the_reason(operator: User, operation: str) -> None:
     saga = trip("yes")
     before = everything_about(saga)
@@ -237,7 +237,7 @@ def test_the_id_of_an_operation_on_another_saga_does_nothing(operator: User) -> 
 def test_the_operator_is_told_what_a_receipt_has(operator: User) -> None:
     response = client_of(operator).get(url("resolve", trip("lost")))
 
-    assert response.context["step"] == "pay"
+    assert response.context["target"] == "pay"
     assert [(field.name, field.kind) for field in response.context["receipt_fields"]] == [
         ("intent_id", "str"),
         ("amount", "int"),

@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 
 from tests.sagas.operators import (
     OPERATIONS,
+    PERMISSIONS,
     answers,
     bank_is_itself_again,
     client_of,
@@ -19,14 +20,6 @@ from tests.sagas.operators import (
 )
 
 __all__ = ["bank_is_itself_again", "operator", "viewer"]
-
-PERMISSIONS = {
-    "retry": "retry_saga",
-    "compensate": "compensate_saga",
-    "resolve": "resolve_saga",
-    "pause": "pause_saga",
-    "resume": "pause_saga",
-}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -83,7 +76,7 @@ def test_a_viewer_sees_why_nothing_is_open(viewer: User) -> None:
 def test_an_operator_sees_what_is_open_and_why_the_rest_is_not(operator: User) -> None:
     text = text_of(client_of(operator).get(url("change", trip("down"))))
 
-    assert [name for name in OPERATIONS if f'id="offer-{name}"' in text] == ["retry", "compensate", "pause"]
+    assert [name for name in OPERATIONS if f'id="offer-{name}"' in text] == ["retry", "compensate", "pause", "abandon"]
     assert "No outcome of this saga is unknown." in text
     assert "The saga is not paused." in text
 

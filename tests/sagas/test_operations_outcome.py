@@ -11,11 +11,12 @@ from sagas.definition import Retry, Step, registry
 from sagas.driver import drain_due
 from sagas.engine import work
 from sagas.exceptions import OperationRefused
+from sagas.options import options
 from sagas.outcomes import Refused
 from sagas.services import turn_back, wake
 from tests.sagas.conftest import begin, begin_trip, run
-from tests.sagas.operating import HOUR, PERMISSION, ask, do, every_operation, refused, saga_for
-from tests.sagas.operators import staff
+from tests.sagas.operating import HOUR, ask, do, every_operation, refused, saga_for
+from tests.sagas.operators import PERMISSIONS, staff
 from tests.sagas.plans import Trip, World
 from tests.sagas.rows import moves, outcomes, snapshot, statuses, step_of
 
@@ -141,9 +142,9 @@ def test_after_the_pivot_a_saga_is_not_turned_back(world: World, operator):
 def test_what_is_offered_is_what_is_accepted(world: World, operator, name):
     saga = saga_for(world, name)
 
-    offered = {option.name: option.why_not for option in operations.options(saga.pk, operator)}
+    offered = {option.name: option.why_not for option in options(saga.pk, operator)}
 
-    assert list(offered) == list(PERMISSION)
+    assert list(offered) == list(PERMISSIONS)
     assert offered[name] == ""
     for other, why_not in offered.items():
         if why_not:
@@ -153,17 +154,15 @@ def test_what_is_offered_is_what_is_accepted(world: World, operator, name):
 def test_only_unknown_steps_are_offered_to_be_resolved(world: World, operator):
     saga = saga_for(world, "resolve")
 
-    assert [option.steps for option in operations.options(saga.pk, operator) if option.name == "resolve"] == [
-        ("book_flight",)
-    ]
+    assert [option.targets for option in options(saga.pk, operator) if option.name == "resolve"] == [("book_flight",)]
 
 
 def test_nothing_is_offered_to_who_may_nothing(world: World):
     saga = saga_for(world, "retry")
 
     for nobody in (staff("nora"), AnonymousUser()):
-        assert [option.why_not for option in operations.options(saga.pk, nobody)] == [
-            f"You may not {name} sagas." for name in PERMISSION
+        assert [option.why_not for option in options(saga.pk, nobody)] == [
+            f"You may not {name} sagas." for name in PERMISSIONS
         ]
 
 

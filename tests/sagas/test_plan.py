@@ -239,6 +239,11 @@ def test_a_function_may_take_more_than_it_is_given_when_that_has_a_default():
     assert plan_steps("test.plan", [Step(generous, compensation=generous)])
 
 
+@pytest.mark.parametrize("items", [(Pivot(first, skippable=True),), (Begin(first, reads_only=True, skippable=True),)])
+def test_neither_the_start_nor_the_pivot_can_be_skipped(items):
+    assert refusal(*items) == "test.plan: first cannot be missed, so take skippable=True away."
+
+
 def test_a_step_is_tried_at_least_once():
     assert (
         refusal(Step(first, compensation=undo_first, retry=Retry(attempts=0)))

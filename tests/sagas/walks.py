@@ -5,6 +5,7 @@ start, ends what is under way. After each move it checks the rules.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,6 +83,11 @@ class Walk:
         """What `engine.record` does when a call is back."""
         self._end(task, outcome)
 
+    def get_lock(self) -> None:
+        """What `engine.work` does first for a saga in line whose lock is free."""
+        if machine.is_in_line(self.saga) and self.saga.status is not SagaStatus.SUSPENDED:
+            self._move(machine.advance(self.plan, replace(self.saga, blocked_on=""), self.now))
+
     def wait(self, pause: timedelta) -> None:
         self.now += pause
 
@@ -117,6 +123,8 @@ PEOPLE: list[tuple[Callable[..., SagaState], tuple[str, ...]]] = [
     (interventions.pause, ()),
     (interventions.resume, ()),
     (interventions.hurry, ()),
+    (interventions.release, ("account A",)),
+    (interventions.abandon, ()),
 ]
 
 MOVES = [
@@ -129,6 +137,9 @@ MOVES = [
     "person",
     "person",
     "resolve",
+    "skip",
+    "waive",
+    "lock",
 ]
 
 
@@ -163,6 +174,12 @@ def wander(walk: Walk, data: st.DataObject, moves: int) -> None:
         elif move == "resolve":
             step = data.draw(st.sampled_from(walk.plan.steps))
             walk.ask(interventions.resolve, step, happened=data.draw(st.booleans()), receipt=None)
+        elif move == "skip":
+            walk.ask(interventions.skip, data.draw(st.sampled_from(walk.plan.steps)), receipt=None)
+        elif move == "waive":
+            walk.ask(interventions.waive, data.draw(st.sampled_from(walk.plan.steps)))
+        elif move == "lock":
+            walk.get_lock()
 
 
 def settle(walk: Walk, moves: int = 400) -> None:
@@ -174,6 +191,8 @@ def settle(walk: Walk, moves: int = 400) -> None:
             assert walk.ask(interventions.resume) or walk.ask(interventions.retry)
         elif walk.under_way():
             walk.answer(walk.under_way()[0], done())
+        elif machine.is_in_line(walk.saga):
+            walk.get_lock()
         else:
             walk.wait_until_due()
             walk.work(lambda outcomes: done())
