@@ -100,7 +100,9 @@ def advance(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     if saga.blocked_on and not saga.backward and saga.blocked_until and saga.blocked_until <= now:
         saga = turned(saga, "", "lock_timeout", f"{saga.blocked_on} was held by another saga for too long")
     saga = replace(saga, suspend_reason=None)
-    if is_in_line(saga):
+    if saga.backward:
+        saga = _with_needed_compensations(plan, saga)
+    if is_in_line(saga) and _active_steps(plan, saga):
         return _blocked(saga, now)
     return _advance_backward(plan, saga, now) if saga.backward else _advance_forward(plan, saga, now)
 
@@ -169,12 +171,17 @@ def overdue_words(step: PlannedStep) -> str:
     return f"{step.name} is overdue"
 
 
-def _advance_backward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+def _with_needed_compensations(plan: Plan, saga: SagaState) -> SagaState:
     for step in plan.steps:
         state = saga.steps[step.position]
         undecided = state.compensation is CompensationStatus.NOT_NEEDED and not state.in_flight
         if undecided and state.may_have_happened and step.has_effect:
             saga = saga.with_step(step.position, **_needed(step))
+    return saga
+
+
+def _advance_backward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    saga = _with_needed_compensations(plan, saga)
     active = _active_steps(plan, saga)
     if not active:
         return ended(saga, SagaStatus.COMPENSATED)

@@ -7,7 +7,7 @@ really came of it.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic, sleep
 from typing import Any
@@ -28,7 +28,7 @@ from sagas.models import Operation, SagaInstance, StepAttempt
 from sagas.plan import PlannedStep
 from sagas.selectors import waiting_words
 from sagas.snapshot import SagaState, Task
-from sagas.states import CompensationStatus, Side
+from sagas.states import CompensationStatus, SagaStatus, Side
 from sagas.store import Attempt, LoadedSaga
 
 PERMISSIONS = {
@@ -210,7 +210,7 @@ def _operate(
         if saga.version != request.version:
             raise StaleVersion(saga.version)
         effect = transition(saga)
-        after = effect.after
+        after = _with_locks(saga, effect.after)
         written = store.write(
             saga, after, *_cut_off(saga, after), actor=f"operator {request.actor}", why=request.reason
         )
@@ -231,6 +231,14 @@ def _operate(
         )
         transaction.on_commit(hint, robust=True)
     return operation
+
+
+def _with_locks(saga: LoadedSaga, after: SagaState) -> SagaState:
+    """A saga that moves again after it lost a lock takes it in this commit, or gets in line."""
+    if saga.plan is None or after.terminal or after.status is SagaStatus.SUSPENDED or not machine.is_in_line(after):
+        return after
+    blocked_on = locks.take_or_wait(saga.plan, saga.data, saga.id, after)
+    return machine.advance(saga.plan, replace(after, blocked_on=blocked_on), saga.now)
 
 
 def _cut_off(saga: LoadedSaga, after: SagaState) -> list[Attempt]:
