@@ -50,7 +50,7 @@ def why_not_retry(saga: SagaState) -> str:
     if saga.suspend_reason in (SuspendReason.OPERATOR_PAUSE, SuspendReason.DEFINITION_MISMATCH):
         return "The saga is paused; resume it."
     if saga.suspend_reason is SuspendReason.NO_COMPENSATION:
-        return "There is no compensation to retry; undo the effect by hand."
+        return "There is no compensation to retry; undo the effect by hand, then waive it."
     if saga.status is SagaStatus.SUSPENDED or any(s.due_at and s.failures and not s.in_flight for s in saga.steps):
         return ""
     return "Nothing of this saga has failed or pauses; it is on its way."

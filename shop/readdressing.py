@@ -38,5 +38,5 @@ class ChangeAddress(Saga[ReaddressingData]):
             retry=patient,
         ),
         Pivot(cancel_old_parcel, timeout=seconds(20), retry=patient),
-        RemoteStep(send_readdressed),
+        RemoteStep(send_readdressed, skippable=True),
     )

@@ -36,5 +36,5 @@ class ReturnOrder(Saga[ReturnData]):
         AwaitPerson(inspect_goods, within=timedelta(days=3), reads_only=True),
         Pivot(refund_payment, check=find_refund, timeout=seconds(20), retry=for_days),
         Step(sort_goods),
-        RemoteStep(send_returned),
+        RemoteStep(send_returned, skippable=True),
     )

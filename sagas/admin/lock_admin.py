@@ -1,7 +1,11 @@
 """The list of what live sagas hold."""
 
+from typing import Any
+from urllib.parse import urlencode
+
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -11,14 +15,17 @@ from django.utils.timezone import now
 from sagas.admin.links import resource_url
 from sagas.admin.readonly import ReadOnlyAdmin
 from sagas.admin.words import badge, span
-from sagas.models import SemanticLock
+from sagas.models import LockWaiter, SemanticLock
+from sagas.operations import PERMISSIONS
+
+MOST_IN_LINE = 5
 
 
 @admin.register(SemanticLock)
 class LockAdmin(ReadOnlyAdmin):
     """Only live sagas hold locks, so the table is as short as what is under way."""
 
-    list_display = ["resource", "holder", "state", "held_for"]
+    list_display = ["resource", "holder", "state", "held_for", "in_line", "way_out"]
     list_display_links = None
     list_select_related = ["saga"]
     list_max_show_all = 0
@@ -27,7 +34,14 @@ class LockAdmin(ReadOnlyAdmin):
     search_help_text = "What is locked: an order number."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SemanticLock]:
-        return SemanticLock.objects.filter(saga__isnull=False)
+        line = LockWaiter.objects.filter(resource_type=OuterRef("resource_type"), resource_id=OuterRef("resource_id"))
+        first = line.order_by("id").values("saga__business_key")[:MOST_IN_LINE]
+        return SemanticLock.objects.filter(saga__isnull=False).annotate(waiters=ArraySubquery(first))
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """The way to a lock's release only for those who may go it."""
+        may = request.user.has_perm(PERMISSIONS["release"])
+        return [name for name in self.list_display if may or name != "way_out"]
 
     @admin.display(description="locked")
     def resource(self, lock: SemanticLock) -> SafeString | str:
@@ -52,6 +66,15 @@ class LockAdmin(ReadOnlyAdmin):
             lock.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
             span(now() - lock.taken_at),
         )
+
+    @admin.display(description="in line")
+    def in_line(self, lock: SemanticLock) -> str:
+        return ", ".join(lock.waiters)  # type: ignore[attr-defined]  # of `get_queryset`
+
+    @admin.display(description="operate")
+    def way_out(self, lock: SemanticLock) -> SafeString:
+        url = reverse("admin:sagas_sagainstance_release", args=[lock.saga_id])
+        return format_html('<a href="{}?{}">Release…</a>', url, urlencode({"lock": str(lock)}))
 
     def has_view_permission(self, request: HttpRequest, obj: SemanticLock | None = None) -> bool:
         """A lock has no page of its own: its holder has."""

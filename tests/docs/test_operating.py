@@ -7,6 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import get_commands
 
+from sagas.operations import PERMISSIONS
 from sagas.periodic import registry
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
@@ -33,3 +34,9 @@ def test_every_setting_that_is_named_exists_with_its_default():
     assert {name for name, _ in named} == {"SAGAS_CALLS_IN_FLIGHT", "SAGAS_KEEP_DAYS", "SAGAS_KEEP_TOUCHED_DAYS"}
     for name, default in named:
         assert not default or getattr(settings, name) == int(default)
+
+
+def test_every_operation_is_documented_with_its_permission():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", TEXT, re.M)
+
+    assert dict(rows) == {name: permission.partition(".")[2] for name, permission in PERMISSIONS.items()}

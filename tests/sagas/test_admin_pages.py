@@ -4,15 +4,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils.timezone import now
 
+from sagas import services
 from sagas.admin.paging import BoundedPaginator
 from sagas.models import SagaInstance
 from tests.sagas.operators import (
     MARKUP,
+    Journey,
+    TripData,
+    answers,
     bank,
     bank_is_itself_again,
     client_of,
@@ -255,3 +259,38 @@ def test_the_lock_list_says_who_holds_what(db: None) -> None:
 
     assert "tests.traveller ada" in text
     assert url("change", saga) in text
+
+
+def locks_seen_by(*permissions: str) -> str:
+    viewer = staff("v", "view_semanticlock", *permissions)
+    return text_of(client_of(viewer).get(reverse("admin:sagas_semanticlock_changelist")))
+
+
+def test_the_lock_list_says_who_is_in_line_and_leads_whoever_may_to_the_release(db: None) -> None:
+    saga = trip("down")
+    with transaction.atomic():
+        services.start(Journey, TripData("ada"), key="second", on_conflict=services.OnConflict.WAIT)
+
+    text = locks_seen_by("release_saga")
+
+    assert '<td class="field-in_line">second</td>' in text
+    assert f'href="{url("release", saga)}?lock=tests.traveller+ada"' in text
+
+
+def test_the_lock_list_offers_no_release_to_others(db: None) -> None:
+    trip("down")
+
+    assert "Release…" not in locks_seen_by("pause_saga")
+
+
+def test_the_page_that_asks_to_release_names_the_lock_and_why_not_now(operator: User) -> None:
+    saga = trip("down")
+    address, client = f"{url('release', saga)}?lock=tests.traveller+ada", client_of(operator)
+
+    moving = text_of(client.get(address))
+    client.post(url("pause", saga), answers(saga))
+    resting = client.get(address)
+
+    assert "The saga moves and relies on its locks; pause it first." in moving
+    assert resting.context["target"] == "tests.traveller ada"
+    assert 'name="lock" value="tests.traveller ada"' in text_of(resting)

@@ -119,7 +119,7 @@ def test_there_is_no_retry_of_what_cannot_be_undone():
     walk = walk_at("capture", replace(RESERVE, compensation=None, no_compensation=NoCompensation.SUSPEND), CAPTURE)
     walk.attempt(refused())
 
-    assert refusal(walk, interventions.retry) == "There is no compensation to retry; undo the effect by hand."
+    assert refusal(walk, interventions.retry) == "There is no compensation to retry; undo the effect by hand, then waive it."
 
 
 @pytest.mark.parametrize("transition", [interventions.retry, interventions.pause])
