@@ -26,7 +26,7 @@ from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion, Unk
 from sagas.jobs import hint
 from sagas.models import Operation, SagaInstance, StepAttempt
 from sagas.plan import PlannedStep
-from sagas.selectors import waiting_words
+from sagas.selectors import lock_holder, waiting_words
 from sagas.snapshot import SagaState, Task
 from sagas.states import CompensationStatus, SagaStatus, Side
 from sagas.store import Attempt, LoadedSaga
@@ -305,11 +305,24 @@ def follow(operation: Operation, *, seconds: float = 8.0) -> str:
             .first()
         )
         if saga.wake_at is None or saga.waiting_on is not None:
-            return f"{_attempt_words(attempt)}{waiting_words(saga)}"
+            return f"{_own_words(operation)}{_attempt_words(attempt)}{waiting_words(saga)}"
         if monotonic() > until:
             late = "" if attempt else "No worker has taken it up yet; are the workers running? "
             return f"{_attempt_words(attempt)}{late}{waiting_words(saga)}"
         sleep(0.1)
+
+
+def _own_words(operation: Operation) -> str:
+    """What an operation did besides what the saga now does."""
+    if operation.name == "review":
+        return "It asks for attention no more. "
+    if operation.name != "release":
+        return ""
+    kind, _, key = operation.detail["lock"].partition(" ")
+    holder = lock_holder(kind, key)
+    return (
+        f"{kind} {key} is held by {holder.definition} {holder.key} now. " if holder else f"{kind} {key} is free now. "
+    )
 
 
 def _attempt_words(attempt: StepAttempt | None) -> str:

@@ -88,7 +88,8 @@ def current_step(saga: SagaInstance) -> str:
 def waiting_words(saga: SagaInstance) -> str:
     """Why a saga does not move, in one sentence; what it is doing when it does."""
     if saga.status == SagaStatus.SUSPENDED:
-        return f"{_SUSPENDED[saga.suspend_reason]} {_last_error(saga)}".strip()
+        first = f"Before it goes on it needs {saga.blocked_on}." if saga.blocked_on else ""
+        return " ".join(filter(None, [_SUSPENDED[saga.suspend_reason], first, _last_error(saga)]))
     if saga.ended_at is not None:
         return _ENDED[saga.status] + (f" {saga.failure['message']}" if saga.failure else "")
     if saga.waiting_on:

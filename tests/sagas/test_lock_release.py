@@ -132,6 +132,20 @@ def test_a_lock_that_was_given_back_by_the_plan_is_not_taken_again(world: World,
     assert status("T1") == "COMPLETED"
 
 
+def test_the_operator_is_told_who_has_the_lock_now(world: World, operator: User):
+    alone = paused(world, operator)
+    free = release(alone, operator)
+    rest = "An operator paused it. Before it goes on it needs account A."
+    assert operations.follow(free, seconds=0) == f"account A is free now. {rest}"
+
+    do("resume", alone, ask(operator, alone))
+    do("pause", alone, ask(operator, alone))
+    begin("T2", source="A", target="C")
+    handed = release(alone, operator)
+
+    assert operations.follow(handed, seconds=0) == f"account A is held by test.transfer T2 now. {rest}"
+
+
 # --- what becomes of the old holder -----------------------------------------------------------------
 
 
