@@ -21,7 +21,7 @@ from sagas import failpoints, locks, machine, signals, store
 from sagas.attempts import Call, arguments, attempt_row, context, lease_of
 from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
-from sagas.plan import PlannedStep
+from sagas.plan import Plan, PlannedStep
 from sagas.redaction import words_of
 from sagas.snapshot import SagaState, Task
 from sagas.states import SagaStatus, Side, SuspendReason
@@ -110,9 +110,7 @@ def _next(saga: LoadedSaga) -> Moved | Call:
     after, closed = machine.lease_over(plan, saga.state, saga.now, random.random)
     if closed:
         return _close_leases(saga, after, closed)
-    if machine.is_in_line(saga.state):
-        blocked_on = locks.take_or_wait(plan, saga.data, saga.id, saga.state)
-        saga = replace(saga, state=replace(saga.state, blocked_on=blocked_on))
+    saga = _with_locks(saga, plan)
     state = machine.advance(plan, saga.state, saga.now)
     task = machine.next_task(plan, state, saga.now)
     if task is None or state.backward is not saga.state.backward:
@@ -120,6 +118,14 @@ def _next(saga: LoadedSaga) -> Moved | Call:
         return _store(saga, state, why=state.failure["message"] if state.failure else "")
     step = plan.steps[task.position]
     return _begin(saga, step, task) if step.is_remote(task.side) else _run(saga, step, task)
+
+
+def _with_locks(saga: LoadedSaga, plan: Plan) -> LoadedSaga:
+    """The saga with the locks that it was in line for, if it can have them now."""
+    if not machine.is_in_line(saga.state):
+        return saga
+    blocked_on = locks.take_or_wait(plan, saga.data, saga.id, saga.state)
+    return replace(saga, state=replace(saga.state, blocked_on=blocked_on))
 
 
 # --- a local step: one commit -------------------------------------------------------------------
@@ -159,7 +165,8 @@ def _record_raised(raised: _StepRaised) -> Moved | None:
         if step.awaits and raised.task.side is Side.ACTION and raised.outcome.kind is OutcomeKind.REFUSED:
             # A no is what came of the signal; after an accident the next attempt uses it again.
             signals.take(saga, step)
-        return _finish(saga, raised.task, raised.outcome)
+        # Locks that it came to in the commit which was rolled back are its own in this one.
+        return _finish(_with_locks(saga, saga.plan), raised.task, raised.outcome)
 
 
 def _finish(saga: LoadedSaga, task: Task, outcome: Outcome) -> Moved:
