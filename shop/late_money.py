@@ -5,8 +5,11 @@ The order is as it was, and its payment, too: nothing of them is held or changed
 
 from dataclasses import dataclass
 
+from django.db import transaction
+
 from payments import services as payments
-from sagas.definition import Context, Pivot, RemoteStep, Saga, remote, seconds
+from sagas import services as sagas
+from sagas.definition import Begin, Context, NoCompensation, Pivot, Retry, Saga, minutes, remote, seconds
 from shop.outside import bank_answers
 
 
@@ -18,11 +21,13 @@ class GiveBackData:
 
 
 Ctx = Context[GiveBackData]
+for_days = Retry(attempts=300, cap=minutes(15))
 
 
-def note_late_money(ctx: Ctx) -> None:
-    """From here on nothing turns back: it is given back however long it takes."""
-    payments.late_money(ctx.data.event_id)
+def start_to_give_back(event_id: str) -> None:
+    """Once for each event."""
+    with transaction.atomic():
+        sagas.start(GiveBack, GiveBackData(event_id), key=event_id, actor="outside")
 
 
 def find_late_money(ctx: Ctx) -> payments.LateMoney:
@@ -40,9 +45,11 @@ def give_late_money_back(ctx: Ctx, money: payments.LateMoney) -> None:
 
 
 class GiveBack(Saga[GiveBackData]):
+    """Nothing undoes that the money is there: if it cannot be given back, a person has to see to it."""
+
     name, version = "shop.give_back", 1
 
     steps = (
-        Pivot(note_late_money),
-        RemoteStep(give_late_money_back, timeout=seconds(20)),
+        Begin(start_to_give_back, no_compensation=NoCompensation.SUSPEND),
+        Pivot(give_late_money_back, timeout=seconds(20), retry=for_days),
     )

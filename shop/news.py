@@ -3,8 +3,6 @@
 The participants have stored and applied the event; this is done again at every repetition.
 """
 
-from django.db import transaction
-
 from payments import services as payments
 from sagas import services as sagas
 from sagas.exceptions import LockTaken
@@ -12,7 +10,7 @@ from sagas.periodic import periodic
 from sagas.steps import seconds
 from shipping import services as shipping
 from shop.after_sales import parcel_came_back
-from shop.late_money import GiveBack, GiveBackData
+from shop.late_money import start_to_give_back
 from shop.selectors import CHECKOUT
 from shop.services import follow_parcel
 
@@ -20,8 +18,7 @@ from shop.services import follow_parcel
 def follow_payment(event: payments.EventReceipt) -> None:
     """A saga that waits to hear what became of a payment asks again at once. Late money goes back by itself."""
     if event.is_late_money:
-        with transaction.atomic():
-            sagas.start(GiveBack, GiveBackData(event.event_id), key=event.event_id, actor="outside")
+        start_to_give_back(event.event_id)
     if event.reference:
         sagas.wake(CHECKOUT, event.reference, why=f"the bank sent {event.event_id}")
 

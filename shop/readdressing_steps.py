@@ -28,9 +28,10 @@ Ctx = Context[ReaddressingData]
 
 
 def keep_address(ctx: Ctx, receipt: None) -> Mail:
-    """The first parcel was not stopped, so it stays booked."""
+    """The first parcel was not stopped, so it stays booked; a second one that was never answered is never made."""
     order = order_with_lines(ctx.data.order_number)
     shipping.withdraw_cancel(order.shipment_reference)
+    shipping.close_unanswered(ctx.data.reference)
     why = WHY_NO_OTHER_ADDRESS.get(order.status) or why_not_readdressed(ctx.failure.code if ctx.failure else "")
     return _mail(order, "keeps its address", why)
 

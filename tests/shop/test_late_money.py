@@ -15,7 +15,9 @@ from payments.models import GatewayEvent
 from sagas.audit import audit
 from sagas.driver import drain_due
 from sagas.models import SagaInstance
+from sagas.testing import play, refused
 from shop.after_sales import ask_to_cancel
+from shop.late_money import GiveBack, give_late_money_back
 from shop.models import Order, Product
 from shop.news import apply_payment_news
 from tests.sandbox.processes import SandboxProcess
@@ -139,3 +141,11 @@ def test_late_money_of_which_the_worker_died_is_found_by_the_next_look(order: Or
 
     assert at_the_bank(bank, order) == (0, 0, 0)
     assert given_back() == [("evt_late", "COMPLETED")]
+
+
+def test_late_money_that_cannot_go_back_is_for_a_person() -> None:
+    refusal = play(GiveBack, {give_late_money_back: refused("refund_failed", "no")})
+    turned = play(GiveBack, turn_back_after=0)
+
+    assert (refusal.status, refusal.state.suspend_reason) == ("SUSPENDED", "NO_COMPENSATION")
+    assert (turned.status, turned.trace) == ("SUSPENDED", [])

@@ -13,10 +13,12 @@ from sagas.audit import audit
 from sagas.driver import drain_due
 from sagas.engine import work
 from sagas.models import SagaInstance
+from sagas.services import turn_back
 from shop.after_sales import ask_to_cancel, ask_to_readdress
 from shop.exceptions import UnknownOrder, WishRefused
 from shop.models import AddressWish, Order, Product
 from shop.progress import progress_of
+from shop.readdressing import ChangeAddress
 from shop.services import follow_parcel
 from tests.sandbox.processes import SandboxProcess
 from tests.shop.books import at_the_bank, at_the_carrier, let_time_pass, nothing_moves
@@ -118,6 +120,21 @@ def test_a_parcel_on_its_way_keeps_its_address_and_the_new_label_is_given_back(
     assert "on its way already" in mail.outbox[0].body
     follow_parcel(order.number, "in_transit")
     assert goes_to(order)[0] == "shipped"
+
+
+def test_a_change_that_turns_back_while_the_carrier_is_down_leaves_no_parcel_open(
+    order: Order, carrier: SandboxProcess
+) -> None:
+    carrier.control(fault="down", times=-1)
+    ask_to_readdress(order.number, DUBLIN)
+    drain_due(5)
+
+    assert turn_back(ChangeAddress, order.number, why="the customer changed their mind")
+    drain_due(20)
+
+    assert changes() == [(order.number, "COMPENSATED")]
+    assert audit().violations == ()
+    assert goes_to(order) == ("confirmed", "Berlin", 1)
 
 
 @pytest.mark.parametrize("operation", ["buy", "refund"])
