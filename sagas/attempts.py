@@ -18,7 +18,8 @@ from sagas.redaction import message_of, traceback_of
 from sagas.snapshot import Task
 from sagas.states import ActionStatus, Side
 from sagas.steps import Context, Failure, Remote
-from sagas.store import Attempt, LoadedSaga
+from sagas.store import LoadedSaga
+from sagas.writing import Attempt
 
 # Who is at work here; the random part tells two processes with one id in two containers apart.
 WORKER = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"

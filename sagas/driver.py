@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
@@ -17,9 +18,11 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 
 from sagas.attempts import Call
-from sagas.engine import WEATHER, record, work
+from sagas.engine import Moved, record, record_together, work, work_together
 from sagas.jobs import hint
 from sagas.outcomes import Outcome
+from sagas.store import LoadedSaga
+from sagas.turns import WEATHER
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +30,8 @@ logger = logging.getLogger(__name__)
 SECONDS = 20.0
 # How often to look for what is newly due while calls are under way.
 POLL = 0.02
-# After so many sagas in one drain there is work for another worker as well.
-HINT_EVERY = 20
+# How many sagas share a commit at most.
+TOGETHER = 25
 # How long an answer that could not be written down lets others go first.
 RECORD_AGAIN = 1.0
 
@@ -66,14 +69,15 @@ class Driver:
         self._until = monotonic() + seconds
         self._most_calls: int = settings.SAGAS_CALLS_IN_FLIGHT
         self._pool = ThreadPoolExecutor(self._most_calls, thread_name_prefix="saga-call")
-        self._at_hand: deque[UUID] = deque()
+        # What can go on at once: known from its last commit, or to be loaded and to go on by itself.
+        self._at_hand: deque[LoadedSaga] = deque()
+        self._apart: deque[UUID] = deque()
         # Each call by its saga and token, with the end of its lease.
         self._under_way: dict[tuple[UUID, int], float] = {}
         self._left_behind = False
         self._answers: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
         # Answers to be written down, each with the time from which to try.
         self._unrecorded: list[tuple[float, Call, Outcome]] = []
-        self._claims = 0
 
     def __enter__(self) -> "Driver":
         return self
@@ -85,7 +89,7 @@ class Driver:
         """Drive until nothing is due or time is up; says whether something may be left."""
         while True:
             try:
-                if self._record_answer() or self._start_something():
+                if self._record_answers() or self._start_something():
                     continue
             except WEATHER as error:
                 logger.warning("the database is away, trying again: %s", error)
@@ -103,24 +107,35 @@ class Driver:
         return _stopping.is_set() or monotonic() > self._until
 
     def _start_something(self) -> bool:
-        """One thing for a saga at hand, or for the one that has been due the longest."""
-        if self._time_is_up() or len(self._under_way) >= self._most_calls:
+        """The next commit for the sagas at hand, or for those that have been due the longest."""
+        room = min(TOGETHER, self._most_calls - len(self._under_way))
+        if self._time_is_up() or room <= 0:
             return False
-        saga_id = self._at_hand.popleft() if self._at_hand else None
-        done = work(saga_id)
-        if done is None:
-            # Somebody else is at the saga at hand; whether others are due is another question.
-            return saga_id is not None
-        if saga_id is None:
-            self._claims += 1
-            if self._claims % HINT_EVERY == 0:
-                hint()
-        if isinstance(done, Call):
-            self._under_way[done.saga_id, done.token] = monotonic() + done.lease.total_seconds()
-            self._pool.submit(self._make, done)
-        if done.due:
-            self._at_hand.append(done.saga_id)
-        return True
+        if self._apart:
+            done = work(self._apart.popleft())
+            self._go_on([] if done is None else [done])
+            return True
+        if self._at_hand:
+            self._go_on(work_together(room, [self._at_hand.popleft() for _ in range(min(room, len(self._at_hand)))]))
+            return True
+        found = work_together(room)
+        self._go_on(found)
+        if len(found) >= room:
+            # There is work for another worker as well.
+            hint()
+        return bool(found)
+
+    def _go_on(self, found: Sequence[Moved | Call]) -> None:
+        """Make the calls, and keep at hand what can go on."""
+        for done in found:
+            if isinstance(done, Call):
+                self._under_way[done.saga_id, done.token] = monotonic() + done.lease.total_seconds()
+                self._pool.submit(self._make, done)
+            if done.due:
+                if isinstance(done, Moved) and done.saga is not None:
+                    self._at_hand.append(done.saga)
+                else:
+                    self._apart.append(done.saga_id)
 
     def _make(self, call: Call) -> None:
         """On a thread of the pool: make the call and pass the answer on."""
@@ -129,25 +144,37 @@ class Driver:
         finally:
             connections.close_all()
 
-    def _record_answer(self) -> bool:
-        """Write one answer down; it stays in line until that has succeeded, but lets others go first."""
+    def _record_answers(self) -> bool:
+        """Write answers down; each stays in line until that has succeeded, but lets others go first."""
         with suppress(queue.Empty):
             while True:
                 self._unrecorded.append((0.0, *self._answers.get_nowait()))
         now = monotonic()
-        ready = next((index for index, answer in enumerate(self._unrecorded) if answer[0] <= now), None)
-        if ready is None:
+        ready: dict[UUID, tuple[float, Call, Outcome]] = {}
+        for answer in self._unrecorded:
+            if answer[0] <= now and len(ready) < TOGETHER:
+                ready.setdefault(answer[1].saga_id, answer)
+        if not ready:
             return False
-        _, call, outcome = self._unrecorded.pop(ready)
-        try:
-            moved = record(call, outcome)
-        except WEATHER:
-            self._unrecorded.append((now + RECORD_AGAIN, call, outcome))
-            raise
-        self._under_way.pop((call.saga_id, call.token), None)
-        if moved is not None and moved.due:
-            self._at_hand.append(moved.saga_id)
+        self._unrecorded = [answer for answer in self._unrecorded if answer is not ready.get(answer[1].saga_id)]
+        left = [(call, outcome) for _, call, outcome in ready.values()]
+        if len(left) > 1:
+            moved, left_over = record_together(left)
+            self._recorded([answer for answer in left if answer not in left_over], moved)
+            left = left_over
+        for number, (call, outcome) in enumerate(left):
+            try:
+                done = record(call, outcome)
+            except WEATHER:
+                self._unrecorded += [(now + RECORD_AGAIN, *answer) for answer in left[number:]]
+                raise
+            self._recorded([(call, outcome)], [] if done is None else [done])
         return True
+
+    def _recorded(self, answers: Sequence[tuple[Call, Outcome]], moved: Sequence[Moved]) -> None:
+        for call, _ in answers:
+            self._under_way.pop((call.saga_id, call.token), None)
+        self._go_on(moved)
 
     def _leave_hung_calls_behind(self) -> None:
         """A call that outlasts its lease has broken its own time limit: whoever looks next settles it without us.

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from sagas.exceptions import LockTaken
-from sagas.models import LockWaiter, SagaInstance, SemanticLock
+from sagas.models import SagaInstance, SemanticLock
 from sagas.plan import Plan
 from sagas.snapshot import SagaState
 from sagas.states import DONE_ACTIONS
@@ -48,22 +48,33 @@ _GET_IN_LINE = """
     ON CONFLICT DO NOTHING
 """
 
-# Before the hand-over, as a statement of its own: whoever is getting in line for these is waited for, and then seen.
+# First, as a statement of its own: whoever is getting in line for these is waited for, and then seen.
 _HOLD_FOR_RELEASE = """
+    WITH left_line AS (
+        DELETE FROM sagas_lockwaiter WHERE saga_id = ANY(%(sagas)s) AND %(only)s::text[] IS NULL
+    )
     SELECT id FROM sagas_semanticlock
-    WHERE saga_id = %s AND (%s::text[] IS NULL OR resource_type || ' ' || resource_id = ANY(%s))
+    WHERE saga_id = ANY(%(sagas)s)
+      AND (%(only)s::text[] IS NULL OR resource_type || ' ' || resource_id = ANY(%(only)s))
     ORDER BY resource_type, resource_id FOR UPDATE
+"""
+
+# What nobody waits for just goes.
+_FREE = """
+    DELETE FROM sagas_semanticlock l WHERE id = ANY(%s) AND NOT EXISTS (
+        SELECT FROM sagas_lockwaiter w
+        WHERE (w.resource_type, w.resource_id) = (l.resource_type, l.resource_id) AND w.saga_id <> l.saga_id)
 """
 
 # Each lock goes to the first in its line, or goes. The next holder is woken unless it is at work right
 # now: then it waits for our commit anyway, and a deadlock is avoided.
-_RELEASE = """
+_HAND_OVER = """
     WITH released AS (
-        SELECT id, resource_type, resource_id FROM sagas_semanticlock WHERE id = ANY(%(locks)s)
+        SELECT id, resource_type, resource_id, saga_id AS holder FROM sagas_semanticlock WHERE id = ANY(%(locks)s)
     ), first AS (
         SELECT DISTINCT ON (resource_type, resource_id) w.id, w.saga_id, resource_type, resource_id
         FROM sagas_lockwaiter w JOIN released USING (resource_type, resource_id)
-        WHERE w.saga_id <> %(saga)s ORDER BY resource_type, resource_id, w.id
+        WHERE w.saga_id <> holder ORDER BY resource_type, resource_id, w.id
     ), handed AS (
         UPDATE sagas_semanticlock l SET saga_id = first.saga_id, taken_at = clock_timestamp()
         FROM first WHERE l.resource_type = first.resource_type AND l.resource_id = first.resource_id
@@ -127,16 +138,16 @@ def held_by(saga_id: UUID) -> list[str]:
     return [" ".join((lock.resource_type, lock.resource_id)) for lock in locks]
 
 
-def release(saga_id: UUID, only: list[str] | None = None) -> None:
-    """Hand a saga's locks to those who wait, in the commit that lets go. All of them, and its places in line,
-    unless ``only`` names some in words."""
+def release(saga_ids: Sequence[UUID], only: list[str] | None = None) -> None:
+    """Hand the locks of sagas to those who wait, in the commit that lets go. All of them, and the sagas' places in
+    line, unless ``only`` names some in words."""
     with connection.cursor() as cursor:
-        cursor.execute(_HOLD_FOR_RELEASE, [saga_id, only, only])
+        cursor.execute(_HOLD_FOR_RELEASE, {"sagas": list(saga_ids), "only": only})
         locks = [row[0] for row in cursor.fetchall()]
         if locks:
-            cursor.execute(_RELEASE, {"locks": locks, "saga": saga_id})
-    if only is None:
-        LockWaiter.objects.filter(saga_id=saga_id).delete()
+            cursor.execute(_FREE, [locks])
+            if cursor.rowcount < len(locks):
+                cursor.execute(_HAND_OVER, {"locks": locks})
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def finish(
         if state.action is ActionStatus.UNKNOWN and outcome.kind is OutcomeKind.REFUSED and side is Side.ACTION:
             # No call was made this time, so the no is not an answer to the one that may have happened.
             outcome = replace(outcome, kind=OutcomeKind.UNKNOWN, definite=False)
-    saga = replace(saga.with_step(position, token=0, due_at=None, error=outcome.message), wake_at=None)
+    saga = saga.with_step(position, token=0, due_at=None, error=outcome.message)
     act = _finish_action if side is Side.ACTION else _finish_compensation
     return advance(plan, act(plan.steps[position], saga, outcome, now, jitter), now)
 

@@ -19,7 +19,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DataError, OperationalError, transaction
 from psycopg.errors import LockNotAvailable
 
-from sagas import interventions, locks, machine, store
+from sagas import interventions, locks, machine, store, writing
 from sagas.attempts import attempt_row
 from sagas.codec import from_json, receipt_type, to_json
 from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion, UnknownSaga
@@ -29,7 +29,8 @@ from sagas.plan import PlannedStep
 from sagas.selectors import lock_holder, waiting_words
 from sagas.snapshot import SagaState, Task
 from sagas.states import CompensationStatus, SagaStatus, Side
-from sagas.store import Attempt, LoadedSaga
+from sagas.store import LoadedSaga
+from sagas.writing import Attempt, Move
 
 PERMISSIONS = {
     "retry": "sagas.retry_saga",
@@ -211,11 +212,10 @@ def _operate(
             raise StaleVersion(saga.version)
         effect = transition(saga)
         after = _with_locks(saga, effect.after)
-        written = store.write(
-            saga, after, *_cut_off(saga, after), actor=f"operator {request.actor}", why=request.reason
-        )
+        move = Move(saga, after, _cut_off(saga, after), f"operator {request.actor}", request.reason)
+        written = writing.write([move])[0]
         if effect.lock:
-            locks.release(saga_id, [effect.lock])
+            locks.release([saga_id], [effect.lock])
         operation = Operation.objects.create(
             id=request.id,
             saga_id=saga_id,
@@ -241,7 +241,7 @@ def _with_locks(saga: LoadedSaga, after: SagaState) -> SagaState:
     return machine.advance(saga.plan, replace(after, blocked_on=blocked_on), saga.now)
 
 
-def _cut_off(saga: LoadedSaga, after: SagaState) -> list[Attempt]:
+def _cut_off(saga: LoadedSaga, after: SagaState) -> tuple[Attempt, ...]:
     """The end of the attempts that an operation waits for no longer."""
     rows = []
     for position, state in enumerate(saga.state.steps):
@@ -249,7 +249,7 @@ def _cut_off(saga: LoadedSaga, after: SagaState) -> list[Attempt]:
             side = Side.COMPENSATION if state.compensation is CompensationStatus.RUNNING else Side.ACTION
             number = state.attempts(side)
             rows.append(attempt_row(saga, Task(position, side), number, state.token, machine.CUT_OFF))
-    return rows
+    return tuple(rows)
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 from django.db import close_old_connections, connection, connections
 
-from sagas.engine import WEATHER
 from sagas.redaction import message_of
 from sagas.steps import minutes
+from sagas.turns import WEATHER
 
 logger = logging.getLogger(__name__)
 

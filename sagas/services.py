@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from sagas import interventions, store
+from sagas import interventions, store, writing
 from sagas.definition import Saga
 from sagas.jobs import hint
 from sagas.locks import OnConflict, guard
@@ -76,7 +76,7 @@ def reschedule(
             after = interventions.reschedule(saga.plan, saga.state, planned, at=at, now=saga.now)
         except NotAllowed:
             return False
-        store.write(saga, after, actor=actor, why=why)
+        writing.write_one(saga, after, actor=actor, why=why)
         transaction.on_commit(hint, robust=True)
         return True
 
@@ -93,5 +93,5 @@ def wake(definition: str, key: str, *, why: str) -> None:
             return
         after = interventions.hurry(saga.plan, saga.state, saga.now)
         if after != saga.state:
-            store.write(saga, after, actor="outside", why=why)
+            writing.write_one(saga, after, actor="outside", why=why)
             transaction.on_commit(hint, robust=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from sagas import failpoints, store
+from sagas import failpoints, store, writing
 from sagas.advance import advance
 from sagas.codec import from_json, payload_type, to_json
 from sagas.definition import newest
@@ -94,7 +94,7 @@ def _move(saga: LoadedSaga, name: str, actor: str) -> None:
     state = replace(saga.state, signals=saga.state.signals | {name})
     after = advance(saga.plan, state, saga.now)
     if after != state:
-        store.write(saga, after, actor=actor, why=f"signal {name}")
+        writing.write_one(saga, after, actor=actor, why=f"signal {name}")
     transaction.on_commit(hint, robust=True)
 
 

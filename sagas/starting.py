@@ -11,7 +11,7 @@ from uuid import UUID
 import uuid_utils.compat as uuid_utils
 from django.db import connection, transaction
 
-from sagas import failpoints, locks, machine, store
+from sagas import failpoints, locks, machine, store, writing
 from sagas.codec import from_json, to_json
 from sagas.definition import Saga
 from sagas.exceptions import LockTaken
@@ -39,11 +39,12 @@ _START = """
         FROM jsonb_to_recordset(%(sagas)s::jsonb) AS s(id uuid, key text, data jsonb)
         ORDER BY s.key
         ON CONFLICT (definition, business_key) DO NOTHING
-        RETURNING id
+        RETURNING *
+    ), events AS (
+        INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
+        SELECT id, '', 'saga', '', 'PENDING', %(actor)s, '', 0, clock_timestamp() FROM saga
     )
-    INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
-    SELECT id, '', 'saga', '', 'PENDING', %(actor)s, '', 0, clock_timestamp() FROM saga
-    RETURNING saga_id
+    SELECT * FROM saga
 """
 
 # Of a batch: each resource goes to the first that asks, unless a saga has it. Sorted, as all who take locks.
@@ -92,17 +93,20 @@ def start(
     only be rolled back. Raises `msgspec.ValidationError` if ``data`` is not what the plan says it is.
     """
     compiled = plan.plan
-    sagas = _insert(compiled, [(key, data)], on_conflict, patience, caused_by, actor)
-    if sagas:
-        try:
-            _take_locks(compiled, data, sagas[key], on_conflict, actor)
-        except LockTaken:
-            # Also of a caller that catches this: no saga is ever stored without its locks.
-            transaction.set_rollback(True)
-            raise
-        failpoints.commits_later("start", compiled.name)
-        transaction.on_commit(hint, robust=True)
-    return SagaInstance.objects.get(definition=compiled.name, business_key=key)
+    saga = _insert(compiled, [(key, data)], on_conflict, patience, caused_by, actor).get(key)
+    if saga is None:
+        return SagaInstance.objects.get(definition=compiled.name, business_key=key)
+    try:
+        in_line = _take_locks(compiled, data, saga.pk, on_conflict, actor)
+    except LockTaken:
+        # Also of a caller that catches this: no saga is ever stored without its locks.
+        transaction.set_rollback(True)
+        raise
+    failpoints.commits_later("start", compiled.name)
+    transaction.on_commit(hint, robust=True)
+    if in_line:
+        saga.refresh_from_db()
+    return saga
 
 
 def start_many(
@@ -124,7 +128,8 @@ def start_many(
     if new:
         transaction.on_commit(hint, robust=True)
     return [
-        Rejected(key) if key in rejected else Started(key, new.get(key) or known[key], key in new) for key in wanted
+        Rejected(key) if key in rejected else Started(key, new[key].pk if key in new else known[key], key in new)
+        for key in wanted
     ]
 
 
@@ -135,8 +140,8 @@ def _insert(
     patience: timedelta,
     caused_by: SagaInstance | None,
     actor: str,
-) -> dict[str, UUID]:
-    """Store the sagas that are not there yet; returns the ids of those by key."""
+) -> dict[str, SagaInstance]:
+    """Store the sagas that are not there yet; returns those by key."""
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(
             "Start a saga inside `transaction.atomic()`, with the row that it is about: both are stored, or neither."
@@ -158,34 +163,32 @@ def _insert(
         "actor": actor,
         "patience": None if on_conflict is OnConflict.REJECT else patience,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_START, parameters)
-        stored_ids = {row[0] for row in cursor.fetchall()}
-    return {row["key"]: UUID(row["id"]) for row in rows if UUID(row["id"]) in stored_ids}
+    return {saga.business_key: saga for saga in SagaInstance.objects.raw(_START, parameters)}
 
 
-def _take_many(plan: Plan, wanted: dict[str, Any], new: dict[str, UUID]) -> set[str]:
+def _take_many(plan: Plan, wanted: dict[str, Any], new: dict[str, SagaInstance]) -> set[str]:
     """Take the locks of a batch of new sagas; those that do not get all of theirs go again. Returns their keys."""
     if not plan.locks:
         return set()
     needed = [
-        {"type": kind, "key": resource, "saga": str(saga_id), "nth": nth}
-        for nth, (key, saga_id) in enumerate(new.items())
+        {"type": kind, "key": resource, "saga": str(new[key].pk), "nth": nth}
+        for nth, key in enumerate(key for key in wanted if key in new)
         for kind, resource in locks.resources(plan, wanted[key])
     ]
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_MANY, [json.dumps(needed)])
         got = Counter(row[0] for row in cursor.fetchall())
-    rejected = {key for key, saga_id in new.items() if got[saga_id] < len(plan.locks)}
+    rejected = {key for key, saga in new.items() if got[saga.pk] < len(plan.locks)}
     if rejected:
-        SagaInstance.objects.filter(pk__in=[new.pop(key) for key in rejected]).delete()
+        SagaInstance.objects.filter(pk__in=[new.pop(key).pk for key in rejected]).delete()
     return rejected
 
 
-def _take_locks(plan: Plan, data: Any, saga_id: UUID, on_conflict: OnConflict, actor: str) -> None:
+def _take_locks(plan: Plan, data: Any, saga_id: UUID, on_conflict: OnConflict, actor: str) -> bool:
+    """Says whether the saga had to get in line."""
     if on_conflict is OnConflict.REJECT:
         locks.take(plan, data, saga_id)
-        return
+        return False
     # Saga rows are locked before lock rows, here as in a saga that ends.
     if on_conflict is OnConflict.ABORT_HOLDER and (held := locks.holder_of(plan, data, saga_id)):
         resource, holder_id, since = held
@@ -194,7 +197,8 @@ def _take_locks(plan: Plan, data: Any, saga_id: UUID, on_conflict: OnConflict, a
     blocked_on = locks.take_or_wait(plan, data, saga_id)
     if blocked_on and (saga := store.lock(saga_id)) is not None and saga.plan is not None:
         after = advance(saga.plan, replace(saga.state, blocked_on=blocked_on), saga.now)
-        store.write(saga, after, actor=actor, why=f"in line for {blocked_on}")
+        writing.write_one(saga, after, actor=actor, why=f"in line for {blocked_on}")
+    return bool(blocked_on)
 
 
 def _abort(holder: LoadedSaga, resource: tuple[str, str], since: datetime, actor: str) -> None:
@@ -209,4 +213,4 @@ def _abort(holder: LoadedSaga, resource: tuple[str, str], since: datetime, actor
 def ask_back(saga: LoadedSaga, code: str, why: str, actor: str) -> None:
     """Turn a locked saga back and write that down. Raises `NotAllowed` past its pivot."""
     assert saga.plan is not None
-    store.write(saga, machine.turn_back(saga.plan, saga.state, code, why, saga.now), actor=actor, why=why)
+    writing.write_one(saga, machine.turn_back(saga.plan, saga.state, code, why, saga.now), actor=actor, why=why)

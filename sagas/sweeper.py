@@ -8,10 +8,10 @@ from time import monotonic
 from django.db import close_old_connections
 
 from sagas.driver import drain_due
-from sagas.engine import WEATHER
 from sagas.jobs import hint
 from sagas.periodic import run_due
 from sagas.selectors import is_anything_due
+from sagas.turns import WEATHER
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from sagas import engine
+from sagas import turns
 from sagas.definition import Begin, Pivot, Step, registry
 from sagas.driver import drain_due
 from sagas.engine import MAX_STALLS, Moved, record, work
@@ -125,14 +125,14 @@ def test_a_failure_that_cannot_be_recorded_sets_the_saga_aside_and_others_go_on(
     broken = begin_trip("broken")
     make_due(broken, since="1 s")
     trip = begin_trip()
-    finish = engine._finish
+    finish = turns.finish
 
     def fail(saga, task, outcome):
         if saga.key == "broken":
             raise ZeroDivisionError("the rows refuse")
         return finish(saga, task, outcome)
 
-    monkeypatch.setattr(engine, "_finish", fail)
+    monkeypatch.setattr(turns, "finish", fail)
     run()
 
     broken.refresh_from_db()

@@ -70,13 +70,14 @@ def test_a_receipt_is_kept_and_an_error_forgotten_when_a_step_is_done():
     assert (state.receipt, state.error, state.failures, state.action_attempts) == ({"code": "R1"}, "", 0, 2)
 
 
-def test_progress_is_due_since_it_was_made_and_not_since_the_saga_was_taken_up():
+def test_a_saga_that_goes_on_at_once_stays_due_since_it_became_due():
+    """Who began first is served first, and the rows of a saga in progress change in no index."""
     walk = walk_at("reserve")
     walk.wait(seconds(12))
 
     walk.attempt(done())
 
-    assert walk.saga.wake_at == walk.now
+    assert walk.saga.wake_at == START
 
 
 # --- TRANSIENT ----------------------------------------------------------------------------------

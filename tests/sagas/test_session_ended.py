@@ -5,7 +5,7 @@ from time import sleep
 import pytest
 from django.db import OperationalError, connection
 
-from sagas import engine
+from sagas import turns
 from sagas.driver import drain_due
 from sagas.engine import work
 from sagas.models import SagaInstance, StepAttempt
@@ -37,7 +37,7 @@ def test_a_session_that_was_ended_before_the_engine_writes_is_weather_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     saga = begin_trip()
-    finish = engine._finish
+    finish = turns.finish
     frozen: list[bool] = []
 
     def frozen_first(*args: object) -> object:
@@ -46,7 +46,7 @@ def test_a_session_that_was_ended_before_the_engine_writes_is_weather_too(
             freeze_past_the_idle_limit()
         return finish(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine, "_finish", frozen_first)
+    monkeypatch.setattr(turns, "finish", frozen_first)
     with pytest.raises(OperationalError, match="idle-in-transaction"):
         work()
     drain_due()
