@@ -26,14 +26,16 @@ class _Now:
 _now = _Now()
 
 
+def refuse_in_production() -> None:
+    """Raises `ImproperlyConfigured` outside of tests (Django's test environment) and DEBUG."""
+    if not settings.DEBUG and not hasattr(mail, "outbox"):
+        raise ImproperlyConfigured("Fail points break sagas on purpose: use them in tests or with DEBUG only.")
+
+
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have ``listener`` called with the name of every point that is passed; what it raises is raised there.
-
-    Refused outside of tests (Django's test environment) and DEBUG.
-    """
-    if not settings.DEBUG and not hasattr(mail, "outbox"):
-        raise ImproperlyConfigured("Fail points break sagas on purpose: listen in tests or with DEBUG only.")
+    """Have ``listener`` called with the name of every point that is passed; what it raises is raised there."""
+    refuse_in_production()
     before, _now.listener = _now.listener, listener
     try:
         yield

@@ -1,4 +1,4 @@
-"""Tools for those who write sagas: `play` runs a plan in memory."""
+"""Tools for those who write sagas: `play` in memory, `verify` on PostgreSQL with everything broken."""
 
 from sagas.testing.play import (
     Played,
@@ -12,10 +12,17 @@ from sagas.testing.play import (
     transient,
     unknown,
 )
+from sagas.testing.proof import Case, Proof
+from sagas.testing.verify import verify
+from sagas.testing.witness import Witness, World
 
 __all__ = [
+    "Case",
     "Played",
+    "Proof",
     "Script",
+    "Witness",
+    "World",
     "always",
     "bug",
     "done",
@@ -24,4 +31,5 @@ __all__ = [
     "refused",
     "transient",
     "unknown",
+    "verify",
 ]

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import sleep
 from types import new_class
 from typing import Any
@@ -15,6 +16,7 @@ from sagas.models import SagaInstance
 from sagas.services import start
 from tests.sagas import plans
 from tests.sagas.operators import PERMISSIONS, staff
+from tests.sagas.outside import SharedWorld
 from tests.sagas.plans import Trip, TripData, World
 
 
@@ -28,6 +30,14 @@ def world(transactional_db: None) -> Iterator[World]:
     yield plans.world
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE test_effect")
+
+
+@pytest.fixture
+def shared(world: World, tmp_path: Path) -> SharedWorld:
+    """The outside world of `plans` for this test, seen by every process that it forks."""
+    outside = SharedWorld(tmp_path)
+    plans.world = outside
+    return outside
 
 
 @pytest.fixture

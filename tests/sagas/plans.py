@@ -49,6 +49,7 @@ class World:
 
     booked: dict[str, str] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
+    sent: set[str] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     script: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     mutex: ThreadLock = field(default_factory=ThreadLock)
@@ -180,6 +181,7 @@ def pay(ctx: Ctx) -> None:
 @remote()
 def send_papers(ctx: Ctx, request: None) -> None:
     world.before("send_papers")
+    world.sent.add(ctx.idempotency_key)
 
 
 soon = Retry(attempts=3, first=seconds(0.001), cap=seconds(0.002))
@@ -261,6 +263,7 @@ def forget_transfer(ctx: Context[TransferData], receipt: None) -> None:
 @remote()
 def move_money(ctx: Context[TransferData], request: None) -> None:
     world.before("move_money")
+    world.sent.add(ctx.idempotency_key)
 
 
 def settle(ctx: Context[TransferData]) -> None:

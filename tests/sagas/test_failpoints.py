@@ -19,7 +19,7 @@ def test_points_cannot_be_listened_to_in_production(settings, monkeypatch):
     settings.DEBUG = False
     monkeypatch.delattr(mail, "outbox")
 
-    with pytest.raises(ImproperlyConfigured, match="in tests or with DEBUG only"), listening(print):
+    with pytest.raises(ImproperlyConfigured, match="use them in tests or with DEBUG only"), listening(print):
         pass
 
 

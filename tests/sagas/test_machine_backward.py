@@ -225,6 +225,18 @@ def test_a_deadline_after_the_pivot_raises_attention_only():
     assert walk.saga.status == "COMPLETED"
 
 
+def test_a_deadline_after_the_pivot_is_noticed_however_long_the_saga_pauses():
+    walk = walk_at("send", *CHECKOUT, deadline=seconds(20))
+    walk.attempt(transient("busy", seconds(600)))
+
+    assert walk.saga.wake_at == START + seconds(20)
+    walk.wait_until_due()
+    walk.work(lambda _: done())
+
+    assert walk.saga.attention == "the deadline passed after the point of no return"
+    assert walk.saga.wake_at == step(walk, "send").due_at
+
+
 def test_a_deadline_does_not_touch_a_saga_that_goes_backward():
     walk = walk_at("capture", *CHECKOUT, deadline=seconds(20))
     walk.attempt(refused("declined", "no money"))
