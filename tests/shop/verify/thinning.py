@@ -1,0 +1,18 @@
+"""How much is run: all with ``VERIFY=full``, else what fits into a minute and a half, drawn with a seed.
+
+``VERIFY_SEED`` repeats a run. At the end pytest prints what was run, of how much, and the seed.
+"""
+
+import os
+import random
+
+FULL = os.environ.get("VERIFY") == "full"
+SEED = int(os.environ.get("VERIFY_SEED") or random.randrange(2**32))
+
+
+def share_of(share: float) -> float:
+    return 1.0 if FULL else share
+
+
+# One line for each verification.
+told: list[str] = []
