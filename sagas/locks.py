@@ -39,7 +39,8 @@ class OnConflict(StrEnum):
 _TAKE = """
     INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
     VALUES (%s, %s, %s, 0, clock_timestamp())
-    ON CONFLICT (resource_type, resource_id) DO UPDATE SET generation = sagas_semanticlock.generation
+    ON CONFLICT (resource_type, resource_id) DO UPDATE
+        SET wanted = sagas_semanticlock.wanted OR sagas_semanticlock.saga_id IS DISTINCT FROM excluded.saga_id
     RETURNING saga_id, taken_at
 """
 
@@ -48,22 +49,26 @@ _GET_IN_LINE = """
     ON CONFLICT DO NOTHING
 """
 
-# First, as a statement of its own: whoever is getting in line for these is waited for, and then seen.
-_HOLD_FOR_RELEASE = """
+# What nobody else has asked for just goes. Whoever is asking at this moment holds the row: the delete waits, looks
+# again and leaves it. Says how many locks are left.
+_FREE = """
     WITH left_line AS (
         DELETE FROM sagas_lockwaiter WHERE saga_id = ANY(%(sagas)s) AND %(only)s::text[] IS NULL
+    ), freed AS (
+        DELETE FROM sagas_semanticlock
+        WHERE saga_id = ANY(%(sagas)s) AND NOT wanted
+          AND (%(only)s::text[] IS NULL OR resource_type || ' ' || resource_id = ANY(%(only)s))
+        RETURNING id
     )
-    SELECT id FROM sagas_semanticlock
-    WHERE saga_id = ANY(%(sagas)s)
-      AND (%(only)s::text[] IS NULL OR resource_type || ' ' || resource_id = ANY(%(only)s))
-    ORDER BY resource_type, resource_id FOR UPDATE
+    SELECT count(*) - (SELECT count(*) FROM freed) FROM sagas_semanticlock
+    WHERE saga_id = ANY(%(sagas)s) AND (%(only)s::text[] IS NULL OR resource_type || ' ' || resource_id = ANY(%(only)s))
 """
 
-# What nobody waits for just goes.
-_FREE = """
-    DELETE FROM sagas_semanticlock l WHERE id = ANY(%s) AND NOT EXISTS (
-        SELECT FROM sagas_lockwaiter w
-        WHERE (w.resource_type, w.resource_id) = (l.resource_type, l.resource_id) AND w.saga_id <> l.saga_id)
+# Of those, as a statement of its own before the hand-over: whoever is getting in line is waited for, and then seen.
+_HOLD = """
+    SELECT id FROM sagas_semanticlock
+    WHERE saga_id = ANY(%(sagas)s) AND (%(only)s::text[] IS NULL OR resource_type || ' ' || resource_id = ANY(%(only)s))
+    ORDER BY resource_type, resource_id FOR UPDATE
 """
 
 # Each lock goes to the first in its line, or goes. The next holder is woken unless it is at work right
@@ -141,13 +146,12 @@ def held_by(saga_id: UUID) -> list[str]:
 def release(saga_ids: Sequence[UUID], only: list[str] | None = None) -> None:
     """Hand the locks of sagas to those who wait, in the commit that lets go. All of them, and the sagas' places in
     line, unless ``only`` names some in words."""
+    parameters = {"sagas": list(saga_ids), "only": only}
     with connection.cursor() as cursor:
-        cursor.execute(_HOLD_FOR_RELEASE, {"sagas": list(saga_ids), "only": only})
-        locks = [row[0] for row in cursor.fetchall()]
-        if locks:
-            cursor.execute(_FREE, [locks])
-            if cursor.rowcount < len(locks):
-                cursor.execute(_HAND_OVER, {"locks": locks})
+        cursor.execute(_FREE, parameters)
+        if cursor.fetchone() != (0,):
+            cursor.execute(_HOLD, parameters)
+            cursor.execute(_HAND_OVER, {"locks": [row[0] for row in cursor.fetchall()]})
 
 
 @contextmanager

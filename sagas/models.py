@@ -97,9 +97,15 @@ class SagaInstance(models.Model):
 
 
 class SagaStep(models.Model):
-    """Where one step of a saga stands; the row appears when the step is first touched."""
+    """Where one step of a saga stands; the row appears when the step is first touched.
 
-    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="steps", db_index=False)
+    Steps, attempts and events are written by one statement together with the row of their saga, and
+    deleted together with it, so that PostgreSQL need not look for it a second time.
+    """
+
+    saga = models.ForeignKey(
+        SagaInstance, on_delete=models.CASCADE, related_name="steps", db_index=False, db_constraint=False
+    )
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=100)
     kind = models.CharField(max_length=13)
@@ -132,7 +138,9 @@ class SagaStep(models.Model):
 class StepAttempt(models.Model):
     """One try of an action or a compensation. Written when it starts and once more when it ends."""
 
-    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    saga = models.ForeignKey(
+        SagaInstance, on_delete=models.CASCADE, related_name="attempts", db_index=False, db_constraint=False
+    )
     position = models.PositiveSmallIntegerField()
     side = models.CharField(max_length=12, choices=[(s, s.capitalize()) for s in Side])
     number = models.PositiveIntegerField()
@@ -162,7 +170,7 @@ class StepAttempt(models.Model):
 class SagaEvent(models.Model):
     """One change of one status, written in the commit that made it. Append-only."""
 
-    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="events")
+    saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="events", db_constraint=False)
     step = models.CharField(max_length=100, blank=True)
     what = models.CharField(max_length=12)  # saga, action or compensation
     before = models.CharField(max_length=12, blank=True)
@@ -188,6 +196,8 @@ class SemanticLock(models.Model):
     # Null only inside the transaction of a writer that is no saga: see `locks.guard`.
     saga = models.ForeignKey(SagaInstance, null=True, on_delete=models.CASCADE, related_name="locks")
     generation = models.PositiveIntegerField()
+    # Whether another has asked for it since it was taken: only then can somebody be in line.
+    wanted = models.BooleanField(db_default=False)
     taken_at = models.DateTimeField()
 
     class Meta:

@@ -57,10 +57,8 @@ _TAKE_UP = f"SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance WHERE 
 _TAKE_UP_IF_FREE = f"{_TAKE_UP} SKIP LOCKED"
 # Of sagas known from their last commit: those that nobody has moved on since, or is at now.
 _TAKE_UP_AGAIN = f"""
-    SELECT id, statement_timestamp(), {_AS_HOLDER} FROM sagas_sagainstance
-    JOIN unnest(%s::uuid[], %s::int[]) AS known(known_id, known_version) ON id = known_id AND version = known_version
-    WHERE id = ANY(%s)
-    FOR UPDATE OF sagas_sagainstance SKIP LOCKED
+    SELECT id, version, statement_timestamp(), {_AS_HOLDER} FROM sagas_sagainstance
+    WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED
 """  # noqa: S608
 _READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
 _LOCK = f"{_READ} FOR UPDATE"
@@ -103,8 +101,12 @@ def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
     """Take up sagas as their last commit left them; without those that somebody has moved on since, or is at."""
     known = {saga.id: saga for saga in sagas}
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE_UP_AGAIN, [list(known), [saga.version for saga in known.values()], list(known)])
-        return [replace(known[saga_id], now=now) for saga_id, now, _ in cursor.fetchall()]
+        cursor.execute(_TAKE_UP_AGAIN, [list(known)])
+        return [
+            replace(known[saga_id], now=now)
+            for saga_id, version, now, _ in cursor.fetchall()
+            if version == known[saga_id].version
+        ]
 
 
 def sharing() -> Callable[[LoadedSaga], AbstractContextManager[None]]:
@@ -155,10 +157,12 @@ def _load(sql: str, parameters: list[Any]) -> list[LoadedSaga]:
         rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
         if not rows:
             return []
-        cursor.execute(_STEPS, [[row["id"] for row in rows]])
         touched: dict[UUID, list[tuple[Any, ...]]] = defaultdict(list)
-        for saga_id, *values in cursor.fetchall():
-            touched[saga_id].append(tuple(values))
+        # As it was started, a saga has no rows of steps yet.
+        if moved := [row["id"] for row in rows if row["version"] > 1]:
+            cursor.execute(_STEPS, [moved])
+            for saga_id, *values in cursor.fetchall():
+                touched[saga_id].append(tuple(values))
         plans = [plan_for(row["definition"], row["definition_version"], touched[row["id"]]) for row in rows]
         signals = _buffered(cursor, [row for row, plan in zip(rows, plans, strict=True) if plan and plan.awaits])
     return [_loaded(row, plan, touched[row["id"]], signals) for row, plan in zip(rows, plans, strict=True)]

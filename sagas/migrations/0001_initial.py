@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
                 ('why', models.TextField(blank=True)),
                 ('generation', models.PositiveIntegerField()),
                 ('at', models.DateTimeField()),
-                ('saga', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='sagas.sagainstance')),
+                ('saga', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='sagas.sagainstance')),
             ],
             options={
                 'verbose_name': 'event',
@@ -133,7 +133,7 @@ class Migration(migrations.Migration):
                 ('receipt', models.JSONField(null=True)),
                 ('error', models.TextField(blank=True)),
                 ('updated_at', models.DateTimeField()),
-                ('saga', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='sagas.sagainstance')),
+                ('saga', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='sagas.sagainstance')),
             ],
             options={
                 'verbose_name': 'step',
@@ -147,6 +147,7 @@ class Migration(migrations.Migration):
                 ('resource_type', models.CharField(max_length=100)),
                 ('resource_id', models.CharField(max_length=200)),
                 ('generation', models.PositiveIntegerField()),
+                ('wanted', models.BooleanField(db_default=False)),
                 ('taken_at', models.DateTimeField()),
                 ('saga', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='locks', to='sagas.sagainstance')),
             ],
@@ -191,7 +192,7 @@ class Migration(migrations.Migration):
                 ('fingerprint', models.CharField(blank=True, max_length=16)),
                 ('message', models.TextField(blank=True)),
                 ('traceback', models.TextField(blank=True)),
-                ('saga', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='sagas.sagainstance')),
+                ('saga', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='sagas.sagainstance')),
             ],
             options={
                 'verbose_name': 'attempt',
