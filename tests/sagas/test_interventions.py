@@ -119,7 +119,8 @@ def test_there_is_no_retry_of_what_cannot_be_undone():
     walk = walk_at("capture", replace(RESERVE, compensation=None, no_compensation=NoCompensation.SUSPEND), CAPTURE)
     walk.attempt(refused())
 
-    assert refusal(walk, interventions.retry) == "There is no compensation to retry; undo the effect by hand, then waive it."
+    sentence = "There is no compensation to retry; undo the effect by hand, then waive it."
+    assert refusal(walk, interventions.retry) == sentence
 
 
 @pytest.mark.parametrize("transition", [interventions.retry, interventions.pause])
