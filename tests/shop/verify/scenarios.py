@@ -16,13 +16,13 @@ from typing import Any
 
 import requests
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from payments import services as payments
 from payments.gateway import AuthorizationRequest, CaptureRequest
 from sagas.attempts import Call
 from sagas.definition import Saga
-from sagas.engine import WEATHER, record, work
+from sagas.engine import record, work
 from sagas.models import SagaInstance
 from sagas.testing.disturbances import NAMES
 from sagas.testing.workers import drive
@@ -121,10 +121,10 @@ def delivered() -> None:
 
 
 def persistently(ask: Callable[[], object]) -> None:
-    """As somebody does whose request met a database that was away, or another who held the order."""
+    """As somebody does whose request was frozen until PostgreSQL ended its session."""
     try:
         ask()
-    except WEATHER:
+    except (DatabaseError, InterfaceError):
         connection.close()
         ask()
 
