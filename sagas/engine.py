@@ -14,7 +14,7 @@ from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
-from django.db import InternalError, OperationalError, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 
 from sagas import failpoints, store, turns, writing
 from sagas.attempts import Call
@@ -55,10 +55,23 @@ def _commit() -> Iterator[None]:
     try:
         with failpoints.committing(transaction.atomic(durable=True)):
             yield
+            connection.run_on_commit = [(ids, _harmless(run), *how) for ids, run, *how in connection.run_on_commit]
     except InternalError as error:
         if turns.session_ended(error):
             raise OperationalError(str(error)) from error
         raise
+
+
+def _harmless(callback: Callable[[], object]) -> Callable[[], None]:
+    """What a step left for after its commit cannot undo it, nor keep the calls and callbacks of others from theirs."""
+
+    def run() -> None:
+        try:
+            callback()
+        except Exception:
+            logger.exception("what a step left for after its commit failed")
+
+    return run
 
 
 # --- work: the next thing for one saga, or for several in one commit --------------------------------
@@ -250,7 +263,4 @@ def _store(taken: Sequence[Turn]) -> list[Moved | Call]:
 
 
 def _how(move: writing.Move, written: LoadedSaga | None) -> Moved:
-    """A saga that waits for signals is loaded anew each time: they come without moving it."""
-    plan = move.saga.plan
-    known = written if plan is not None and not plan.awaits else None
-    return Moved(move.saga.id, due=turns.is_due(move.saga, move.after), saga=known)
+    return Moved(move.saga.id, due=turns.is_due(move.saga, move.after), saga=written)

@@ -92,9 +92,8 @@ def _move(saga: LoadedSaga, name: str, actor: str) -> None:
     if saga.plan is None:
         return
     state = replace(saga.state, signals=saga.state.signals | {name})
-    after = advance(saga.plan, state, saga.now)
-    if after != state:
-        writing.write_one(saga, after, actor=actor, why=f"signal {name}")
+    # Also when it changes nothing yet: who has the saga at hand must not go on without having seen the signal.
+    writing.write_one(saga, advance(saga.plan, state, saga.now), actor=actor, why=f"signal {name}")
     transaction.on_commit(hint, robust=True)
 
 

@@ -127,8 +127,9 @@ def sharing() -> Callable[[LoadedSaga], AbstractContextManager[None]]:
             try:
                 yield
             except Exception:
-                cursor.execute("ROLLBACK TO SAVEPOINT turn")
+                # The step may have asked for a rollback; here it is.
                 connection.needs_rollback = False
+                cursor.execute("ROLLBACK TO SAVEPOINT turn")
                 del connection.run_on_commit[callbacks:]
                 raise
 
