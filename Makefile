@@ -7,7 +7,7 @@ MANAGE := DEBUG=true PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/python manage.
 TEMPLATES := $(wildcard templates */templates)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check format
+.PHONY: help run test chaos bench check format
 
 help:  ## show the commands
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -21,6 +21,10 @@ test: .venv/installed-dev  ## run the tests, on servers of their own
 chaos: .venv/installed-dev  ## break the running shop for SECONDS (SEED, ORDERS_PER_SECOND, WORKERS), then audit it
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		$(if $(ORDERS_PER_SECOND),--orders-per-second $(ORDERS_PER_SECOND)) $(if $(WORKERS),--workers $(WORKERS))
+
+bench: .venv/installed-dev  ## measure against plain loops (ONLY, CONTENDERS, ROUNDS, SAGAS, SLOW)
+	@$(if $(ONLY),ONLY=$(ONLY)) $(if $(CONTENDERS),CONTENDERS=$(CONTENDERS)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) \
+		$(if $(SAGAS),SAGAS=$(SAGAS)) $(if $(SLOW),SLOW=$(SLOW)) $(BIN)/python -m benchmarks
 
 check: .venv/installed-dev  ## format, lint, types, import contracts, migrations, templates, system checks
 	$(BIN)/ruff format --check .

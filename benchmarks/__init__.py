@@ -1,0 +1,1 @@
+"""How fast it is: ratios in one run, on servers of their own. ``make bench``; see docs/performance.md."""

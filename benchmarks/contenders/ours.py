@@ -1,0 +1,65 @@
+"""The shipped engine: orders are started through its public API, and `manage.py saga_worker` drives them."""
+
+import os
+import subprocess
+import sys
+import time
+
+from benchmarks import database
+from benchmarks.crew import Crew, serve
+from benchmarks.work import Batch
+
+WORKERS = 2
+STARTERS = 2
+
+
+class Ours:
+    """The clock runs from the first start to the end of the last saga; starting is part of the work."""
+
+    name = "this engine"
+
+    def prepare(self) -> None:
+        env = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
+        self.workers = [subprocess.Popen([sys.executable, "manage.py", "saga_worker"], env=env) for _ in range(WORKERS)]
+        self.starters = Crew(__name__, STARTERS)
+        self.run(Batch(first=999_000_000, count=20))  # the workers have started when these are done
+
+    def pids(self) -> list[int]:
+        return [*(worker.pid for worker in self.workers), *self.starters.pids]
+
+    def run(self, batch: Batch) -> list[float]:
+        started = self.starters.run(batch)
+        database.wait_for_ends(batch)
+        return started
+
+    def clean(self) -> None:
+        self.starters.stop()
+        for worker in self.workers:
+            worker.terminate()
+        for worker in self.workers:
+            worker.wait(30)
+
+
+def main() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
+    import django
+
+    django.setup()
+    from django.db import transaction
+
+    from benchmarks.shop_app.saga import BenchmarkOrder
+    from benchmarks.shop_app.steps import Purchase, place_order
+    from sagas.services import start
+
+    def do(number: str, product: int, quantity: int, cents: int, declined: bool) -> float:
+        purchase = Purchase(number, product, quantity, cents, declined)
+        with transaction.atomic():
+            place_order(purchase)
+            start(BenchmarkOrder, purchase, key=number)
+        return time.time()
+
+    serve(do)
+
+
+if __name__ == "__main__":
+    main()
