@@ -1,13 +1,14 @@
 """The table, printed and written as JSON and Markdown."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.core import Figures
 
-RESULTS = Path(__file__).with_name("results")
+RESULTS = Path(os.environ.get("RESULTS") or Path(__file__).with_name("results"))
 HEAD = (
     "| contender | sagas/s | ratio to Django loop | CPU s per 1,000: own | PostgreSQL | commits | statements "
     "| WAL bytes | p50 ms | p99 ms |"
@@ -48,7 +49,7 @@ def _percentiles(latencies: list[float]) -> tuple[str, str]:
 
 
 def write(name: str, title: str, figures: dict[str, Figures]) -> str:
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     text = f"{title}\n\n{table(figures)}\n"
     (RESULTS / f"{name}.md").write_text(text)
     (RESULTS / f"{name}.json").write_text(json.dumps({k: asdict(v) for k, v in figures.items()}, indent=1))

@@ -1,0 +1,31 @@
+"""Each contender of `make bench` does the work right, at a tiny size. Nothing is timed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("variant", ["core", "declined"])
+def test_every_contender_ends_every_order_as_it_should(variant: str, tmp_path: Path) -> None:
+    """The harness compares orders, payments, shipments and stock after each round, and raises if one is wrong."""
+    env = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks"],
+        cwd=ROOT,
+        env={**env, "ONLY": variant, "ROUNDS": "1", "SAGAS": "20", "SLOW": "0", "RESULTS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    rows = [line.split("|")[1].strip() for line in ran.stdout.splitlines() if line.startswith("| ")]
+    assert rows == ["contender", "pgbench", "psycopg loop", "Django loop", "this engine"]
