@@ -55,7 +55,7 @@ def _commit() -> Iterator[None]:
     try:
         with failpoints.committing(transaction.atomic(durable=True)):
             yield
-            connection.run_on_commit = [(ids, _harmless(run), *how) for ids, run, *how in connection.run_on_commit]
+            connection.run_on_commit = [(of[0], _harmless(of[1]), *of[2:]) for of in connection.run_on_commit]
     except InternalError as error:
         if turns.session_ended(error):
             raise OperationalError(str(error)) from error
@@ -130,7 +130,7 @@ def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
     taken: list[Turn] = []
     left: list[Moved | Call] = []
     for saga in sagas:
-        if taken and monotonic() > until:
+        if (taken or left) and monotonic() > until:
             left.append(Moved(saga.id, due=True, saga=saga))
             continue
         try:
