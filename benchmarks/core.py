@@ -12,8 +12,9 @@ from benchmarks.servers import Servers
 from benchmarks.work import Batch
 
 COUNTED = 100
-_STATEMENT = re.compile(rb"LOG:  (?:statement|execute [^:]*): (\w+)")
-_FRAME = {b"BEGIN", b"COMMIT", b"SAVEPOINT", b"RELEASE", b"ROLLBACK"}
+_STATEMENT = re.compile(rb"\[(\d+)\] LOG:  (?:statement|execute [^:]*): (\w+(?: TO)?)")
+_FRAME = {b"BEGIN", b"COMMIT", b"SAVEPOINT", b"RELEASE", b"ROLLBACK", b"ROLLBACK TO"}
+_WRITES = {b"INSERT", b"UPDATE", b"DELETE", b"WITH"}
 
 
 @dataclass
@@ -89,7 +90,20 @@ def _count(servers: Servers, contender: Contender, percent: int, into: Figures) 
     contender.run(batch)
     with servers.postgres_log.open("rb") as log:
         log.seek(before)
-        words = [word.upper() for word in _STATEMENT.findall(log.read())]
+        seen = [(session, word.upper()) for session, word in _STATEMENT.findall(log.read())]
     database.log_statements(False)
-    into.statements = sum(word not in _FRAME for word in words) / COUNTED
-    into.commits = words.count(b"COMMIT") / COUNTED
+    into.statements = sum(word not in _FRAME for _, word in seen) / COUNTED
+    into.commits = _commits(seen) / COUNTED
+
+
+def _commits(seen: Sequence[tuple[bytes, bytes]]) -> int:
+    """Each COMMIT, and each write that is a transaction of its own."""
+    commits, within = 0, set()
+    for session, word in seen:
+        if word == b"BEGIN":
+            within.add(session)
+        elif word == b"COMMIT" or (word in _WRITES and session not in within):
+            commits += 1
+        if word in (b"COMMIT", b"ROLLBACK"):
+            within.discard(session)
+    return commits
