@@ -141,7 +141,8 @@ def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
                 left.append(Moved(saga.id, due=True))
             else:
                 taken.append(turns.after_raising(saga, raised))
-    return [*_store(taken), *left]
+    # Who was left goes first: it has waited longer than who can go on.
+    return [*left, *_store(taken)]
 
 
 def _apart(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:

@@ -98,15 +98,15 @@ def take_up(*saga_ids: UUID, wait: bool) -> list[LoadedSaga]:
 
 
 def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
-    """Take up sagas as their last commit left them; without those that somebody has moved on since, or is at."""
+    """Take up sagas as their last commit left them; without those that somebody has moved on since, or is at.
+
+    In the order given, whatever that of the rows is: the first has waited the longest.
+    """
     known = {saga.id: saga for saga in sagas}
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_UP_AGAIN, [list(known)])
-        return [
-            replace(known[saga_id], now=now)
-            for saga_id, version, now, _ in cursor.fetchall()
-            if version == known[saga_id].version
-        ]
+        clocks = {(saga_id, version): now for saga_id, version, now, _ in cursor.fetchall()}
+    return [replace(saga, now=clocks[at]) for saga in known.values() if (at := (saga.id, saga.version)) in clocks]
 
 
 def sharing() -> Callable[[LoadedSaga], AbstractContextManager[None]]:
