@@ -114,6 +114,7 @@ _options = _database.get("OPTIONS", {})
 _database["HOST"] = _options.pop("host", _database["HOST"])  # a Unix socket: postgres://user@/name?host=/folder
 _database["OPTIONS"] = {
     **_options,
+    "prepare_threshold": 5,  # for `sagas.prepared`; what Django itself sends is never prepared
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
     "options": (

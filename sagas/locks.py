@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from sagas import prepared
 from sagas.exceptions import LockTaken
 from sagas.models import SagaInstance, SemanticLock
 from sagas.plan import Plan
@@ -122,7 +123,7 @@ def take_or_wait(plan: Plan, data: Any, saga_id: UUID, state: SagaState | None =
     for resource in resources(plan, data, done):
         holder, _ = _take(resource, saga_id)
         if holder != saga_id:
-            with connection.cursor() as cursor:
+            with prepared.cursor() as cursor:
                 cursor.execute(_GET_IN_LINE, [*resource, saga_id])
             return " ".join(resource)
     return ""
@@ -147,7 +148,7 @@ def release(saga_ids: Sequence[UUID], only: list[str] | None = None) -> None:
     """Hand the locks of sagas to those who wait, in the commit that lets go. All of them, and the sagas' places in
     line, unless ``only`` names some in words."""
     parameters = {"sagas": list(saga_ids), "only": only}
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_FREE, parameters)
         if cursor.fetchone() != (0,):
             cursor.execute(_HOLD, parameters)
@@ -170,7 +171,7 @@ def guard(resource_type: str, resource_id: str) -> Iterator[None]:
 
 
 def _take(resource: tuple[str, str], saga_id: UUID | None) -> tuple[UUID | None, datetime]:
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_TAKE, [*resource, saga_id])
         holder, since = cursor.fetchone()
     return holder, since

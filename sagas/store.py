@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from sagas import prepared
 from sagas.codec import from_json
 from sagas.definition import newest, registry
 from sagas.plan import Plan
@@ -103,7 +104,7 @@ def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
     In the order given, whatever that of the rows is: the first has waited the longest.
     """
     known = {saga.id: saga for saga in sagas}
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_TAKE_UP_AGAIN, [list(known)])
         clocks = {(saga_id, version): now for saga_id, version, now, _ in cursor.fetchall()}
     return [replace(saga, now=clocks[at]) for saga in known.values() if (at := (saga.id, saga.version)) in clocks]
@@ -152,7 +153,7 @@ def read(saga_id: UUID) -> LoadedSaga | None:
 
 
 def _load(sql: str, parameters: list[Any]) -> list[LoadedSaga]:
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(sql, parameters)
         names = [column.name for column in cursor.description]
         rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection
 
-from sagas import locks
+from sagas import locks, prepared
 from sagas.snapshot import Change, SagaState, StepState, changes
 from sagas.states import ActionStatus
 from sagas.store import LoadedSaga
@@ -112,7 +112,7 @@ def write(moves: Sequence[Move]) -> list[LoadedSaga]:
     rows: dict[str, list[dict[str, Any]]] = {"moves": [], "steps": [], "attempts": [], "events": []}
     for move in moves:
         _add(rows, move)
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         parameters = {name: json.dumps(values) for name, values in rows.items()}
         cursor.execute(_WRITE, {"ids": [move.saga.id for move in moves], **parameters})
         if cursor.fetchone() != (len(moves),):

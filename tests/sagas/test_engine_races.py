@@ -7,7 +7,7 @@ import pytest
 import redis
 from django.db import OperationalError, connection, transaction
 
-from sagas import engine, jobs
+from sagas import engine, jobs, turns
 from sagas.definition import Parallel, Pivot, RemoteStep, Step, remote
 from sagas.driver import drain_due
 from sagas.engine import Moved, record, work
@@ -181,9 +181,16 @@ def test_a_failed_step_that_cannot_be_recorded_runs_again(world: World, short_pa
     assert effects("T1") == ["seat"]
 
 
-def test_two_that_claim_at_once_take_different_sagas(world: World):
+def test_those_that_claim_at_once_take_different_sagas(world: World, monkeypatch):
     sagas = {begin_trip(f"T{number}").pk for number in range(6)}
+    all_have_claimed = threading.Barrier(6, timeout=10)
+    next_turn = turns.next_turn
 
+    def wait_for_the_others(saga):
+        all_have_claimed.wait()
+        return next_turn(saga)
+
+    monkeypatch.setattr(turns, "next_turn", wait_for_the_others)
     moved = race([work] * 6)
 
     assert {result.saga_id for result in moved} == sagas
