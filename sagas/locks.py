@@ -50,6 +50,12 @@ _GET_IN_LINE = """
     ON CONFLICT DO NOTHING
 """
 
+# Whoever hands these over at this moment is waited for, and whoever does so later finds the line without us.
+_HOLD_WHAT_IS_AWAITED = """
+    SELECT FROM sagas_semanticlock l JOIN sagas_lockwaiter w USING (resource_type, resource_id)
+    WHERE w.saga_id = ANY(%s) ORDER BY resource_type, resource_id FOR UPDATE OF l
+"""
+
 # What nobody else has asked for just goes. Whoever is asking at this moment holds the row: the delete waits, looks
 # again and leaves it. Says how many locks are left.
 _FREE = """
@@ -93,7 +99,7 @@ _HAND_OVER = """
     )
     UPDATE sagas_sagainstance SET wake_at = clock_timestamp() WHERE id IN (
         SELECT s.id FROM sagas_sagainstance s JOIN first ON first.saga_id = s.id
-        WHERE s.wake_at IS NOT NULL FOR UPDATE OF s SKIP LOCKED)
+        WHERE s.wake_at IS NOT NULL FOR NO KEY UPDATE OF s SKIP LOCKED)
 """
 
 
@@ -153,6 +159,12 @@ def release(saga_ids: Sequence[UUID], only: list[str] | None = None) -> None:
         if cursor.fetchone() != (0,):
             cursor.execute(_HOLD, parameters)
             cursor.execute(_HAND_OVER, {"locks": [row[0] for row in cursor.fetchall()]})
+
+
+def before_leaving_line(saga_ids: Sequence[UUID]) -> None:
+    """For sagas that end while they are in line: no lock may be handed to them as they go, for they would keep it."""
+    with prepared.cursor() as cursor:
+        cursor.execute(_HOLD_WHAT_IS_AWAITED, [list(saga_ids)])
 
 
 @contextmanager

@@ -49,22 +49,24 @@ _SAGA_COLUMNS = """
 # Until the end of the transaction its writes are those of this saga: see `sagas_refuse_unless_holder`.
 _AS_HOLDER = "set_config('sagas.holder', id::text, true)"
 
+# NO KEY: rows that refer to a saga, as a lock that is handed to it, are committed without waiting for who is at it,
+# who may be waiting for that lock.
 # statement_timestamp() is stable, so that the partial index on wake_at serves it.
 _CLAIM = f"""
     SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance
-    WHERE wake_at <= statement_timestamp() ORDER BY wake_at LIMIT %s FOR UPDATE SKIP LOCKED
+    WHERE wake_at <= statement_timestamp() ORDER BY wake_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608 - made of constants
-_TAKE_UP = f"SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance WHERE id = ANY(%s) FOR UPDATE"  # noqa: S608
+_TAKE_UP = f"SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance WHERE id = ANY(%s) FOR NO KEY UPDATE"  # noqa: S608
 _TAKE_UP_IF_FREE = f"{_TAKE_UP} SKIP LOCKED"
 # Of sagas known from their last commit: those that nobody has moved on since, or is at now.
 _TAKE_UP_AGAIN = f"""
     SELECT id, version, statement_timestamp(), {_AS_HOLDER} FROM sagas_sagainstance
-    WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED
+    WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608
 _READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
-_LOCK = f"{_READ} FOR UPDATE"
+_LOCK = f"{_READ} FOR NO KEY UPDATE"
 _LOCK_NAMED = f"""
-    SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE definition = %s AND business_key = %s FOR UPDATE
+    SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE definition = %s AND business_key = %s FOR NO KEY UPDATE
 """  # noqa: S608
 
 # A statement of its own, after the lock: its snapshot sees what the last holder of the lock committed.

@@ -117,8 +117,11 @@ def write(moves: Sequence[Move]) -> list[LoadedSaga]:
         cursor.execute(_WRITE, {"ids": [move.saga.id for move in moves], **parameters})
         if cursor.fetchone() != (len(moves),):
             raise Fenced(f"one of {', '.join(str(move.saga.id) for move in moves)} was moved on by somebody else")
-    if ended := [m.saga.id for m in moves if m.after.terminal and (m.saga.plan is None or m.saga.plan.locks)]:
-        locks.release(ended)
+    ended = [m for m in moves if m.after.terminal and (m.saga.plan is None or m.saga.plan.locks)]
+    if in_line := [m.saga.id for m in ended if m.after.blocked_on]:
+        locks.before_leaving_line(in_line)
+    if ended:
+        locks.release([m.saga.id for m in ended])
     for move in moves:
         if not move.after.terminal and (given_back := _given_back(move)):
             locks.release([move.saga.id], given_back)

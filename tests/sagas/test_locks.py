@@ -1,11 +1,15 @@
 """Semantic locks: who holds, who waits in line, who takes over."""
 
 from datetime import timedelta
+from threading import Event
 
 import pytest
 from django.db import transaction
 
+from sagas import locks
+from sagas.attempts import Call
 from sagas.driver import drain_due
+from sagas.engine import Moved, record, work
 from sagas.exceptions import LockTaken
 from sagas.models import LockWaiter, SagaInstance, SemanticLock
 from sagas.outcomes import Transient
@@ -181,6 +185,94 @@ def test_who_gets_in_line_while_the_holder_ends_is_not_forgotten(world: World):
 
     assert SagaInstance.objects.exclude(status="COMPLETED").count() == 0
     assert in_line() == []
+
+
+def about_to_hand_over() -> tuple[SagaInstance, SagaInstance]:
+    """The next commit of the first saga hands a lock to the second, which was turned back and ends with its own."""
+    first, second = begin("T1"), begin("T2", "A", "C")
+    call = work(first.pk)
+    assert isinstance(call, Call)
+    record(call, call.make())
+    assert turn_back(Transfer, "T2", why="changed my mind")
+    return first, second
+
+
+def test_a_lock_is_not_handed_to_a_saga_that_is_ending(world: World, monkeypatch):
+    first, second = about_to_hand_over()
+    ending, going_on, release = Event(), Event(), locks.release
+
+    def release_and_dawdle(saga_ids, only=None):
+        release(saga_ids, only)
+        if second.pk in saga_ids:
+            ending.set()
+            going_on.wait(0.2)
+
+    def hand_over() -> Moved | Call | None:
+        assert ending.wait(5)
+        return work(first.pk)
+
+    monkeypatch.setattr(locks, "release", release_and_dawdle)
+
+    results = race([lambda: work(second.pk), hand_over])
+
+    assert results == [Moved(second.pk, due=False), Moved(first.pk, due=True)]
+    assert (status("T2"), held(), in_line()) == ("COMPENSATED", {"B": "T1"}, [])
+
+
+def test_a_saga_that_ends_gives_back_what_is_handed_to_it_in_that_moment(world: World, monkeypatch):
+    first, second = about_to_hand_over()
+    ending, handed_over = Event(), Event()
+    release, before_leaving_line = locks.release, locks.before_leaving_line
+
+    def release_while_the_other_ends(saga_ids, only=None):
+        if first.pk not in saga_ids:
+            return release(saga_ids, only)
+        assert ending.wait(5)
+        release(saga_ids, only)
+        handed_over.set()
+        return Event().wait(0.1)
+
+    def end_after_the_hand_over(saga_ids):
+        ending.set()
+        assert handed_over.wait(5)
+        before_leaving_line(saga_ids)
+
+    monkeypatch.setattr(locks, "release", release_while_the_other_ends)
+    monkeypatch.setattr(locks, "before_leaving_line", end_after_the_hand_over)
+
+    results = race([lambda: work(second.pk), lambda: work(first.pk)])
+
+    assert results == [Moved(second.pk, due=False), Moved(first.pk, due=True)]
+    assert (status("T2"), held(), in_line()) == ("COMPENSATED", {"B": "T1"}, [])
+
+
+def test_who_hands_a_lock_over_does_not_wait_for_the_next_holder_who_waits_for_it(world: World, monkeypatch):
+    first, second = begin("T1"), begin("T2", "A", "C")
+    call = work(first.pk)
+    assert isinstance(call, Call)
+    record(call, call.make())
+    looking, handed_over = Event(), Event()
+    release, take_or_wait = locks.release, locks.take_or_wait
+
+    def release_while_the_next_one_looks(saga_ids, only=None):
+        assert looking.wait(5)
+        release(saga_ids, only)
+        handed_over.set()
+        Event().wait(0.1)
+
+    def look_after_the_hand_over(*looked_for):
+        looking.set()
+        assert handed_over.wait(5)
+        return take_or_wait(*looked_for)
+
+    monkeypatch.setattr(locks, "release", release_while_the_next_one_looks)
+    monkeypatch.setattr(locks, "take_or_wait", look_after_the_hand_over)
+
+    handing, taking = race([lambda: work(first.pk), lambda: work(second.pk)])
+
+    assert handing == Moved(first.pk, due=True)
+    assert isinstance(taking, Call)
+    assert (held(), in_line()) == ({"A": "T2", "B": "T1", "C": "T2"}, [])
 
 
 def test_a_guarded_writer_is_told_who_holds_and_a_saga_waits_for_a_guarded_writer(world: World):
