@@ -99,7 +99,8 @@ def advance(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
         saga = _past_deadline(plan, saga)
     if saga.blocked_on and not saga.backward and saga.blocked_until and saga.blocked_until <= now:
         saga = turned(saga, "", "lock_timeout", f"{saga.blocked_on} was held by another saga for too long")
-    saga = replace(saga, suspend_reason=None)
+    if saga.suspend_reason is not None:
+        saga = replace(saga, suspend_reason=None)
     if saga.backward:
         saga = _with_needed_compensations(plan, saga)
     if is_in_line(saga) and _active_steps(plan, saga):

@@ -70,12 +70,13 @@ def finish(
 ) -> SagaState:
     """An attempt ended with ``outcome``. A local attempt is counted here, a remote one was in `begin`."""
     state = saga.steps[position]
+    closed: dict[str, Any] = {"token": 0, "due_at": None, "error": outcome.message}
     if not state.in_flight:
-        saga = saga.with_step(position, **_counted(state, side))
+        closed |= _counted(state, side)
         if state.action is ActionStatus.UNKNOWN and outcome.kind is OutcomeKind.REFUSED and side is Side.ACTION:
             # No call was made this time, so the no is not an answer to the one that may have happened.
             outcome = replace(outcome, kind=OutcomeKind.UNKNOWN, definite=False)
-    saga = saga.with_step(position, token=0, due_at=None, error=outcome.message)
+    saga = saga.with_step(position, **closed)
     act = _finish_action if side is Side.ACTION else _finish_compensation
     return advance(plan, act(plan.steps[position], saga, outcome, now, jitter), now)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import uuid_utils.compat as uuid_utils
 from django.db import connection, transaction
 
-from sagas import failpoints, locks, machine, store, writing
+from sagas import failpoints, locks, machine, prepared, store, writing
 from sagas.codec import from_json, to_json
 from sagas.definition import Saga
 from sagas.exceptions import LockTaken
@@ -21,6 +21,7 @@ from sagas.machine import NotAllowed, advance
 from sagas.models import SagaInstance
 from sagas.plan import Plan
 from sagas.signals import hold_back_starts
+from sagas.states import SagaStatus
 from sagas.store import LoadedSaga
 
 D = TypeVar("D")
@@ -33,13 +34,13 @@ _START = """
         INSERT INTO sagas_sagainstance (id, definition, definition_version, business_key, data, status, backward,
             pivot_passed, generation, version, wake_at, suspend_reason, attention, stalls, deadline_at, caused_by_id,
             created_at, updated_at, blocked_on, blocked_until)
-        SELECT s.id, %(definition)s, %(version)s, s.key, s.data, 'PENDING', false, false, 0, 1, clock_timestamp(),
-            '', '', 0, clock_timestamp() + %(deadline)s, %(caused_by)s, clock_timestamp(), clock_timestamp(), '',
-            clock_timestamp() + %(patience)s
-        FROM jsonb_to_recordset(%(sagas)s::jsonb) AS s(id uuid, key text, data jsonb)
+        SELECT s.id, %(definition)s, %(version)s, s.key, s.data, 'PENDING', false, false, 0, 1, t.now,
+            '', '', 0, t.now + %(deadline)s::interval, %(caused_by)s, t.now, t.now, '', t.now + %(patience)s::interval
+        FROM (SELECT clock_timestamp() AS now) AS t,
+            jsonb_to_recordset(%(sagas)s::jsonb) AS s(id uuid, key text, data jsonb)
         ORDER BY s.key
         ON CONFLICT (definition, business_key) DO NOTHING
-        RETURNING *
+        RETURNING id, business_key, created_at, deadline_at, blocked_until
     ), events AS (
         INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
         SELECT id, '', 'saga', '', 'PENDING', %(actor)s, '', 0, clock_timestamp() FROM saga
@@ -163,7 +164,36 @@ def _insert(
         "actor": actor,
         "patience": None if on_conflict is OnConflict.REJECT else patience,
     }
-    return {saga.business_key: saga for saga in SagaInstance.objects.raw(_START, parameters)}
+    data_of = {row["key"]: row["data"] for row in rows}
+    with prepared.cursor() as cursor:
+        cursor.execute(_START, parameters)
+        return {
+            key: _as_stored(plan, saga_id, key, data_of[key], times, caused_by)
+            for saga_id, key, *times in cursor.fetchall()
+        }
+
+
+def _as_stored(
+    plan: Plan, saga_id: UUID, key: str, data: Any, times: Sequence[datetime], caused_by: SagaInstance | None
+) -> SagaInstance:
+    """The row that was just written, without reading it again."""
+    created_at, deadline_at, blocked_until = times
+    saga = SagaInstance(
+        id=saga_id,
+        definition=plan.name,
+        definition_version=plan.version,
+        business_key=key,
+        data=data,
+        status=SagaStatus.PENDING,
+        wake_at=created_at,
+        deadline_at=deadline_at,
+        blocked_until=blocked_until,
+        caused_by=caused_by,
+        created_at=created_at,
+        updated_at=created_at,
+    )
+    saga._state.adding = False
+    return saga
 
 
 def _take_many(plan: Plan, wanted: dict[str, Any], new: dict[str, SagaInstance]) -> set[str]:
