@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from time import sleep
 
 import pytest
+from django.db import OperationalError
 
 from sagas import driver, engine
 from sagas.definition import Parallel, RemoteStep, Step, remote
-from sagas.driver import drain_due
+from sagas.driver import Driver, drain_due
 from sagas.engine import Moved, work_together
 from sagas.models import SagaStep, StepAttempt
 from tests.sagas import plans
@@ -58,6 +59,31 @@ def test_no_answer_is_lost_or_used_twice_when_the_database_goes_away_in_the_midd
     assert all_called_and_answered_once(world)
     assert set(StepAttempt.objects.values_list("outcome", flat=True)) == {"DONE"}
     assert sorted(told()) == sorted(MANY)
+
+
+def test_a_driver_whose_time_is_up_writes_down_what_it_could_not_write_at_first(
+    world: World, define, again_soon: None, monkeypatch
+):
+    sagas = begin_all(define(CALL), *MANY)
+    for key in MANY:
+        world.does(f"call {key}", lambda: sleep(0.1))
+    weather = [OperationalError("the server closed the connection")]
+
+    def away_once(call, outcome):
+        if weather:
+            raise weather.pop()
+        return engine.record(call, outcome)
+
+    monkeypatch.setattr(driver, "record_together", lambda answers: ([], list(answers)))
+    monkeypatch.setattr(driver, "record", away_once)
+
+    monkeypatch.setattr(Driver, "_wait_for_answer", lambda _: sleep(0.4))
+
+    drain_due(0.3)
+
+    assert weather == []
+    assert statuses_of(*sagas) == ["COMPLETED"] * 12
+    assert all_called_and_answered_once(world)
 
 
 def test_an_answer_whose_commit_happened_unnoticed_is_not_used_again(world: World, define, monkeypatch):
