@@ -116,10 +116,16 @@ _database["OPTIONS"] = {
     **_options,
     "prepare_threshold": 5,  # for `sagas.prepared`; what Django itself sends is never prepared
     "connect_timeout": 5,
+    # When packets vanish, nobody is told: the side that waits asks after five seconds of silence, the side that
+    # sends gives up after ten. The same for the server's side, or the session of a lost host would stay for hours.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "options": (
         "-c lock_timeout=2s -c statement_timeout=10s -c idle_in_transaction_session_timeout=5s "
-        "-c client_connection_check_interval=5s -c timezone=UTC"
+        "-c client_connection_check_interval=5s -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 "
+        "-c tcp_keepalives_count=3 -c tcp_user_timeout=10s -c timezone=UTC"
     ),
 }
 _database["CONN_MAX_AGE"] = None

@@ -36,8 +36,12 @@ def hint() -> bool:
     """
     try:
         point("hint")
-        if _queue().count == 0:
-            _queue().enqueue("sagas.jobs.drain", job_timeout=-1, result_ttl=0, failure_ttl=60)
+        queue = _queue()
+        if queue.count == 0:
+            # All that a job is in one round trip; RQ would take two.
+            with queue.connection.pipeline() as pipeline:
+                queue.enqueue("sagas.jobs.drain", job_timeout=-1, result_ttl=0, failure_ttl=60, pipeline=pipeline)
+                pipeline.execute()
     except redis.RedisError as error:
         logger.warning("no hint could be sent, the sweeper will find what is due: %s", error)
         return False

@@ -24,12 +24,19 @@ logger = logging.getLogger(__name__)
 ALLOWED = frozenset({"sagas.jobs.drain"})
 _EXTRAS = ("args", "kwargs", "_success_callback_name", "_failure_callback_name", "_stopped_callback_name", "webhooks")
 
+# A packet that vanished is sent again, but ever later: a new connection is sooner there.
+CONNECT_WITHIN_S = 2.0
+
 
 class SagaWorker(SimpleWorker):
     """Runs hints and nothing else. SIGTERM lets the step under way finish and starts no other."""
 
     # RQ would wait up to a minute between two looks at a Redis that was away, and hints with it.
     max_connection_wait_time = 1.0
+    # RQ would wait for a hint for seven minutes at a time, also for one that vanished on the way to a host
+    # that was cut off. So many seconds a wait, and so many until its answer is given up.
+    dequeue_timeout = 5
+    connection_timeout = 8
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Follow a hint, without RQ's books about it: their twenty questions to Redis take longer than a saga.
@@ -51,6 +58,9 @@ class SagaWorker(SimpleWorker):
         finally:
             for connection in connections.all(initialized_only=True):
                 connection.close_if_unusable_or_obsolete()
+
+    def subscribe(self) -> None:
+        """Not to RQ's commands: nobody who can write to Redis stops a worker."""
 
     def _install_signal_handlers(self) -> None:
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]
@@ -82,7 +92,7 @@ def run(*, burst: bool = False) -> None:
     while not driver.stopping():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())
-        connection = redis.Redis.from_url(settings.REDIS_URL)
+        connection = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=CONNECT_WITHIN_S)
         try:
             worker = SagaWorker(
                 # One queue: with several, RQ takes jobs in a way that loses them in a crash.

@@ -105,6 +105,26 @@ def test_a_pickled_job_is_not_even_read(world: World, settings, tmp_path, caplog
     assert not mark.exists()
 
 
+def test_a_worker_takes_no_commands_from_redis(world: World, settings, monkeypatch):
+    """RQ would listen there for one that stops it."""
+    channels = []
+    there = redis.Redis.from_url(settings.REDIS_URL)
+    monkeypatch.setattr(worker, "drain", lambda: channels.append(there.pubsub_channels()))
+    begin_trip()
+
+    worker.run(burst=True)
+
+    assert channels == [[]]
+
+
+def test_a_worker_waits_a_few_seconds_at_a_time_for_a_hint_that_may_have_vanished(world: World, settings):
+    there = redis.Redis.from_url(settings.REDIS_URL)
+    waiting = SagaWorker([queue(settings)], name="saga-test", connection=there, serializer=JSONSerializer)
+
+    assert waiting.dequeue_timeout == 5
+    assert there.connection_pool.connection_kwargs["socket_timeout"] == 8
+
+
 def test_a_job_that_is_no_longer_there_is_passed_over(world: World, settings):
     queue(settings).push_job_id("gone")
     begin_trip()
