@@ -18,6 +18,7 @@ else:
 
 @admin.register(StockItem)
 class StockItemAdmin(LedgerAdmin):
+    ordering = ("sku",)
     list_display = ["sku", "on_hand", "reserved", "available", "updated_at"]
     search_fields = ["sku"]
 
@@ -30,7 +31,7 @@ class ReservationLineInline(LedgerInline):
 class ReservationAdmin(LedgerAdmin):
     list_display = ["reference", "status", "created_at", "settled_at"]
     list_filter = ["status"]
-    search_fields = ["=reference"]
+    search_fields = ["reference__exact"]
     inlines = [ReservationLineInline]
 
 
@@ -63,7 +64,7 @@ class MovementForm(ModelForm):
 class StockMovementAdmin(LedgerAdmin):
     list_display = ["created_at", "kind", "item_id", "delta", "reference", "return_reference", "note"]
     list_filter = ["kind"]
-    search_fields = ["=reference", "=return_reference", "=item__sku"]
+    search_fields = ["reference__exact", "return_reference__exact", "item_id__exact"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("inventory.add_stockmovement")

@@ -62,6 +62,8 @@ class Reservation(models.Model):
         ]
         indexes = [
             models.Index(fields=["id"], condition=Q(status="HELD"), name="reservation_held"),
+            # The lists in the admin, by status, newest first.
+            models.Index(fields=["status", "-id"], name="reservation_by_status"),
         ]
 
     def __str__(self) -> str:
@@ -123,7 +125,11 @@ class StockMovement(models.Model):
                 name="movement_of_a_sale_has_its_reference",
             ),
         ]
-        indexes = [models.Index(fields=["reference"], condition=~Q(reference=""), name="movement_by_reference")]
+        indexes = [
+            models.Index(fields=["reference"], condition=~Q(reference=""), name="movement_by_reference"),
+            models.Index(fields=["return_reference"], condition=~Q(return_reference=""), name="movement_by_return"),
+            models.Index(fields=["kind", "-id"], name="movement_by_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.delta:+d} {self.item_id}"

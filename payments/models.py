@@ -63,6 +63,8 @@ class Payment(models.Model):
             models.Index(
                 fields=["updated_at"], condition=Q(status__in=["UNKNOWN", "VOIDING"]), name="payment_unsettled"
             ),
+            # The lists in the admin, by status, newest first.
+            models.Index(fields=["status", "-id"], name="payment_by_status"),
         ]
 
     def __str__(self) -> str:
@@ -96,6 +98,7 @@ class Refund(models.Model):
                 condition=~Q(status="SUCCEEDED") | Q(refund_id__isnull=False), name="refund_succeeded_has_id"
             ),
         ]
+        indexes = [models.Index(fields=["status", "-id"], name="refund_by_status")]
 
     def __str__(self) -> str:
         return self.refund_reference
@@ -132,6 +135,8 @@ class GatewayEvent(models.Model):
             models.Index(
                 fields=["id"], condition=Q(status__in=["RECEIVED", "LATE", "OPEN"]), name="gateway_event_unsettled"
             ),
+            models.Index(fields=["status", "-id"], name="gateway_event_by_status"),
+            models.Index(fields=["reference"], condition=~Q(reference=""), name="gateway_event_by_reference"),
         ]
 
     def __str__(self) -> str:

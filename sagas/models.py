@@ -286,7 +286,8 @@ class Operation(models.Model):
     at = models.DateTimeField()
 
     class Meta:
-        ordering: ClassVar = ["-at"]
+        ordering: ClassVar = ["-at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["-at", "-id"], name="operation_newest")]
 
     def __str__(self) -> str:
         return f"{self.name} by {self.actor}"

@@ -10,11 +10,11 @@ from shipping.models import Shipment, TrackingEvent
 class ShipmentAdmin(LedgerAdmin):
     list_display = ["reference", "status", "tracking_status", "tracking_code", "carrier", "updated_at"]
     list_filter = ["status", "tracking_status"]
-    search_fields = ["=reference", "=tracking_code"]
+    search_fields = ["reference__exact", "tracking_code__exact"]
 
 
 @admin.register(TrackingEvent)
 class TrackingEventAdmin(LedgerAdmin):
     list_display = ["event_id", "tracking_code", "tracking_status", "status", "note", "received_at"]
     list_filter = ["status"]
-    search_fields = ["=event_id", "=tracking_code"]
+    search_fields = ["event_id__exact", "tracking_code__exact"]

@@ -77,6 +77,9 @@ class Shipment(models.Model):
             models.Index(
                 fields=["updated_at"], condition=Q(status__in=["UNKNOWN", "CANCELLING"]), name="shipment_unsettled"
             ),
+            # The lists in the admin, by status, newest first.
+            models.Index(fields=["status", "-id"], name="shipment_by_status"),
+            models.Index(fields=["tracking_status", "-id"], name="shipment_by_tracking_status"),
         ]
 
     def __str__(self) -> str:
@@ -113,6 +116,7 @@ class TrackingEvent(models.Model):
         indexes = [
             models.Index(fields=["tracking_code", "id"], name="tracking_event_by_code"),
             models.Index(fields=["id"], condition=Q(status__in=["RECEIVED", "OPEN"]), name="tracking_event_unsettled"),
+            models.Index(fields=["status", "-id"], name="tracking_event_by_status"),
         ]
 
     def __str__(self) -> str:

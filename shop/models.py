@@ -162,6 +162,7 @@ class Order(models.Model):
         indexes = [
             models.Index(F("user"), F("created_at").desc(), F("id").desc(), name="order_history"),
             models.Index(F("created_at").desc(), F("id").desc(), name="order_newest"),
+            models.Index("status", F("created_at").desc(), F("id").desc(), name="order_by_status"),
             models.Index(fields=["created_at"], condition=Q(status="pending"), name="order_pending"),
         ]
         constraints = [

@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
@@ -22,7 +22,7 @@ from payments import selectors as payments
 from sagas import locks
 from sagas import selectors as sagas
 from sagas.admin.links import register_resource_page
-from sagas.admin.paging import BoundedPaginator
+from sagas.admin.paging import BoundedPaginator, beginning_with
 from sagas.admin.words import badge
 from sagas.exceptions import LockTaken
 from shipping import selectors as shipping
@@ -111,7 +111,7 @@ class OrderAdmin(ReturnForms):
         term = search_term.strip()
         if not term:
             return queryset, False
-        return queryset.filter(Q(number__startswith=term) | Q(number__startswith=term.upper())), False
+        return beginning_with(queryset, "number", term), False
 
     @admin.display(description="status")
     def state(self, order: Order) -> str:

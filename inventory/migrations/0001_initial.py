@@ -71,4 +71,16 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('delta__gt', 0), ('kind__in', ['RECEIVED', 'RETURNED'])), models.Q(('delta__lt', 0), ('kind__in', ['SHIPPED', 'WRITTEN_OFF'])), _connector='OR'), name='movement_kind_and_sign_agree'), models.UniqueConstraint(condition=models.Q(('kind', 'SHIPPED')), fields=('reference', 'item'), name='movement_shipped_once'), models.UniqueConstraint(condition=models.Q(('kind', 'RETURNED')), fields=('return_reference', 'item'), name='movement_returned_once'), models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['SHIPPED', 'RETURNED']), _negated=True), models.Q(('reference', ''), _negated=True), _connector='OR'), name='movement_of_a_sale_has_its_reference')],
             },
         ),
+        migrations.AddIndex(
+            model_name='reservation',
+            index=models.Index(fields=['status', '-id'], name='reservation_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='stockmovement',
+            index=models.Index(condition=models.Q(('return_reference', ''), _negated=True), fields=['return_reference'], name='movement_by_return'),
+        ),
+        migrations.AddIndex(
+            model_name='stockmovement',
+            index=models.Index(fields=['kind', '-id'], name='movement_by_kind'),
+        ),
     ]

@@ -73,4 +73,20 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['UNKNOWN', 'SUCCEEDED', 'FAILED'])), name='refund_status_known'), models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='refund_amount_positive'), models.CheckConstraint(condition=models.Q(models.Q(('status', 'SUCCEEDED'), _negated=True), ('refund_id__isnull', False), _connector='OR'), name='refund_succeeded_has_id')],
             },
         ),
+        migrations.AddIndex(
+            model_name='gatewayevent',
+            index=models.Index(fields=['status', '-id'], name='gateway_event_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='gatewayevent',
+            index=models.Index(condition=models.Q(('reference', ''), _negated=True), fields=['reference'], name='gateway_event_by_reference'),
+        ),
+        migrations.AddIndex(
+            model_name='payment',
+            index=models.Index(fields=['status', '-id'], name='payment_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='refund',
+            index=models.Index(fields=['status', '-id'], name='refund_by_status'),
+        ),
     ]

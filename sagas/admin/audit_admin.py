@@ -16,9 +16,8 @@ class OperationAdmin(ReadOnlyAdmin):
     list_display = ["when", "actor", "name", "target", "reason", "before", "after"]
     list_display_links = None
     list_select_related = ["saga", "actor"]
-    list_max_show_all = 0
     ordering = ["-at", "-id"]
-    search_fields = ["=saga__business_key"]
+    search_fields = ["saga__business_key__exact"]
     search_help_text = "An order number."
 
     @admin.display(description="at (UTC)")

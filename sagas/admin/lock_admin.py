@@ -28,9 +28,8 @@ class LockAdmin(ReadOnlyAdmin):
     list_display = ["resource", "holder", "state", "held_for", "in_line", "way_out"]
     list_display_links = None
     list_select_related = ["saga"]
-    list_max_show_all = 0
     ordering = ["taken_at", "id"]  # the oldest first: they are the ones to look at
-    search_fields = ["=resource_id"]
+    search_fields = ["resource_id__exact"]
     search_help_text = "What is locked: an order number."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SemanticLock]:

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
+from sagas.admin.paging import BoundedPaginator
+
 # django-stubs makes the class generic for the type checker only.
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -17,6 +19,8 @@ class ReadOnlyAdmin(ModelAdmin):
     """Nothing is added, changed or deleted by hand, and nothing is counted to the end."""
 
     actions = None
+    list_max_show_all = 0
+    paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # they would count the whole table once for each choice
     sortable_by = ()

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -22,7 +22,7 @@ from sagas.admin.filters import Definition, ForAPerson, Started, Status
 from sagas.admin.links import subject_url
 from sagas.admin.operating import operate
 from sagas.admin.page import SagaPage, page_of
-from sagas.admin.paging import BoundedPaginator
+from sagas.admin.paging import beginning_with
 from sagas.admin.readonly import ReadOnlyAdmin
 from sagas.admin.selectors import is_at_version, saga_for_page
 from sagas.admin.words import badge, span
@@ -36,9 +36,7 @@ class SagaAdmin(ReadOnlyAdmin):
     list_display = ["definition", "state", "about", "age", "why"]
     list_filter = [ForAPerson, Status, Definition, Started]
     list_per_page = 50
-    list_max_show_all = 0
     ordering = ["-id"]  # version 7: the newest first
-    paginator = BoundedPaginator
     search_fields = ["business_key"]
     search_help_text = "An order number or its beginning, or the id of a saga."
 
@@ -54,8 +52,7 @@ class SagaAdmin(ReadOnlyAdmin):
             return queryset, False
         if saga_id := _uuid(term):
             return queryset.filter(pk=saga_id), False
-        # Order numbers have capitals; people type what they like.
-        return queryset.filter(Q(business_key__startswith=term) | Q(business_key__startswith=term.upper())), False
+        return beginning_with(queryset, "business_key", term), False
 
     @admin.display(description="status")
     def state(self, saga: SagaInstance) -> SafeString:

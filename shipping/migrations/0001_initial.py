@@ -58,4 +58,16 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('status__in', ['RECEIVED', 'APPLIED', 'SUPERSEDED', 'OPEN'])), name='tracking_event_status_known')],
             },
         ),
+        migrations.AddIndex(
+            model_name='shipment',
+            index=models.Index(fields=['status', '-id'], name='shipment_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='shipment',
+            index=models.Index(fields=['tracking_status', '-id'], name='shipment_by_tracking_status'),
+        ),
+        migrations.AddIndex(
+            model_name='trackingevent',
+            index=models.Index(fields=['status', '-id'], name='tracking_event_by_status'),
+        ),
     ]
