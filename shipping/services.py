@@ -12,7 +12,6 @@ from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
-from shipping.adapters.easypost import EasyPostCarrier
 from shipping.carrier import Address, Booking, BookingRequest, CancelRequest, Carrier, Quote
 from shipping.exceptions import AlreadyCancelled, ContradictoryAnswer, ShipmentMismatch, UnknownShipment
 from shipping.models import Shipment
@@ -161,6 +160,9 @@ def carrier() -> Carrier:
 
 @functools.cache
 def _carrier(url: str, api_key: str) -> Carrier:
+    # Here and not above: most processes call no carrier, and the SDK would make all start later.
+    from shipping.adapters.easypost import EasyPostCarrier
+
     return EasyPostCarrier(url, api_key)
 
 

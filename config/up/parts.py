@@ -25,16 +25,16 @@ def server_stages(options: Options) -> list[Stage]:
     return stages
 
 
-def shop_stages(options: Options) -> list[Stage]:
-    """The outside world first; then what stops first: web, sweeper, workers."""
+def outside_world(options: Options) -> Stage:
+    return (
+        sandbox("bank", "sandbox_bank", options.bank_port, webhook(options, "payments")),
+        sandbox("carrier", "sandbox_carrier", options.carrier_port, webhook(options, "shipping")),
+    )
+
+
+def shop(options: Options) -> Stage:
     workers = (manage(f"worker-{number}", "saga_worker") for number in range(1, options.workers + 1))
-    return [
-        (
-            sandbox("bank", "sandbox_bank", options.bank_port, webhook(options, "payments")),
-            sandbox("carrier", "sandbox_carrier", options.carrier_port, webhook(options, "shipping")),
-        ),
-        (web(options), manage("sweeper", "saga_sweeper"), *workers),
-    ]
+    return (web(options), manage("sweeper", "saga_sweeper"), *workers)
 
 
 def preparation() -> Service:

@@ -63,12 +63,19 @@ class Supervisor:
     def start_stages(self, stages: list[Stage]) -> None:
         """Start each stage and wait until it is ready. Raise `ServiceFailed` if it does not get there."""
         for stage in stages:
-            parts = [Part(service) for service in stage]
-            self.stages.append(parts)
-            for part in parts:
-                self.launch(part)
-            for part in parts:
-                self.wait_until_ready(part)
+            self.wait_for_all(self.launch_stage(stage))
+
+    def launch_stage(self, stage: Stage) -> list[Part]:
+        """Start each part and wait for none. They stop before those that were started earlier."""
+        parts = [Part(service) for service in stage]
+        self.stages.append(parts)
+        for part in parts:
+            self.launch(part)
+        return parts
+
+    def wait_for_all(self, parts: list[Part]) -> None:
+        for part in parts:
+            self.wait_until_ready(part)
 
     def launch(self, part: Part) -> Process:
         process = part.process = Process(part.service, subprocess.PIPE)

@@ -104,6 +104,15 @@ def test_the_pause_doubles_with_every_quick_end_and_has_a_limit():
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
 
 
+def test_a_stage_can_start_while_something_else_is_prepared(supervisor, said):
+    outside = supervisor.launch_stage((python("bank", SLEEP),))
+    supervisor.run_to_end(python("prepare", "pass"))
+    supervisor.wait_for_all(outside)
+
+    assert [part for part, _ in said] == ["prepare", "bank"]
+    assert said[1][1].startswith("ready after")
+
+
 def test_the_last_stage_stops_first(supervisor, said):
     supervisor.start_stages([(python("postgres", SLEEP),), (python("valkey", SLEEP),), (python("web", SLEEP),)])
     pids = [part.process.popen.pid for part in supervisor.parts()]

@@ -24,7 +24,7 @@ from config.up.options import (
     settings_for_parts,
     write_run_env,
 )
-from config.up.parts import preparation, server_stages, shop_stages
+from config.up.parts import outside_world, preparation, server_stages, shop
 from config.up.supervisor import StopRequested, Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -73,8 +73,10 @@ class Command(BaseCommand):
         os.environ.update(values)  # for the children
         write_run_env(options, values)
         supervisor.start_stages(server_stages(options))
+        outside = supervisor.launch_stage(outside_world(options))  # it needs no database: meanwhile this is prepared
         supervisor.run_to_end(preparation())
-        supervisor.start_stages(shop_stages(options))
+        supervisor.wait_for_all(outside)
+        supervisor.start_stages([shop(options)])
         say("up", "")
         for line in addresses(values):
             say("up", line)
