@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic, sleep
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,9 @@ from sagas.periodic import periodic
 from sagas.states import LIVE, CompensationStatus, SagaStatus
 from sagas.steps import minutes
 from sagas.store import plan_for
+
+# How much longer than a batch of the purge the pause after it is: the live sagas need the database, too.
+REST = 14
 
 # Live sagas by what they run under and which steps have a state; few groups, however many sagas.
 _INFLIGHT = """
@@ -81,9 +85,17 @@ def inflight() -> list[Inflight]:
 
 
 def purge(
-    *, after: timedelta | None = None, touched_after: timedelta | None = None, batch: int = 500, most: int = 100_000
+    *,
+    after: timedelta | None = None,
+    touched_after: timedelta | None = None,
+    batch: int = 200,
+    most: int = 400_000,
+    rest: float = REST,
 ) -> int:
     """Delete sagas that ended ``after`` ago, with all their rows, in batches of one commit each. Returns how many.
+
+    After each batch it rests, ``rest`` times as long as the batch took: a busy database is given more time.
+    In an hour ``most`` keeps up with ten million sagas a day.
 
     Those that a person operated on, that were abandoned, have a waived compensation or still raise
     attention are kept for ``touched_after``. Live ones are never touched. Times are settings by default.
@@ -101,12 +113,14 @@ def purge(
     }
     purged = 0
     while purged < most:
+        began = monotonic()
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_PURGE, parameters)
             count = cursor.rowcount
         purged += count
         if count < batch:
             break
+        sleep(rest * (monotonic() - began))
     return purged
 
 

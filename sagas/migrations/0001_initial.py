@@ -10,6 +10,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
@@ -18,589 +19,264 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="PeriodicJob",
+            name='PeriodicJob',
             fields=[
-                ("name", models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ("last_started_at", models.DateTimeField()),
-                ("last_ended_at", models.DateTimeField(null=True)),
-                ("last_result", models.JSONField(null=True)),
-                ("last_error", models.TextField(blank=True)),
+                ('name', models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ('last_started_at', models.DateTimeField()),
+                ('last_ended_at', models.DateTimeField(null=True)),
+                ('last_result', models.JSONField(null=True)),
+                ('last_error', models.TextField(blank=True)),
             ],
             options={
-                "verbose_name": "periodic job",
-                "ordering": ["name"],
+                'verbose_name': 'periodic job',
+                'ordering': ['name'],
             },
         ),
         migrations.CreateModel(
-            name="SagaInstance",
+            name='SagaInstance',
             fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("definition", models.CharField(max_length=100)),
-                ("definition_version", models.PositiveIntegerField()),
-                ("business_key", models.CharField(max_length=200)),
-                ("data", models.JSONField()),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            (sagas.states.SagaStatus["PENDING"], "Pending"),
-                            (sagas.states.SagaStatus["RUNNING"], "Running"),
-                            (sagas.states.SagaStatus["WAITING"], "Waiting"),
-                            (sagas.states.SagaStatus["COMPENSATING"], "Compensating"),
-                            (sagas.states.SagaStatus["SUSPENDED"], "Suspended"),
-                            (sagas.states.SagaStatus["COMPLETED"], "Completed"),
-                            (sagas.states.SagaStatus["COMPENSATED"], "Compensated"),
-                            (sagas.states.SagaStatus["ABANDONED"], "Abandoned"),
-                        ],
-                        max_length=12,
-                    ),
-                ),
-                ("backward", models.BooleanField(default=False)),
-                ("pivot_passed", models.BooleanField(default=False)),
-                ("generation", models.PositiveIntegerField(default=0)),
-                ("version", models.PositiveIntegerField(default=1)),
-                ("wake_at", models.DateTimeField(null=True)),
-                ("waiting_on", models.JSONField(null=True)),
-                (
-                    "suspend_reason",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            (
-                                sagas.states.SuspendReason["OUTCOME_UNKNOWN"],
-                                sagas.states.SuspendReason["OUTCOME_UNKNOWN"],
-                            ),
-                            (
-                                sagas.states.SuspendReason["COMPENSATION_FAILED"],
-                                sagas.states.SuspendReason["COMPENSATION_FAILED"],
-                            ),
-                            (
-                                sagas.states.SuspendReason["RETRIES_EXHAUSTED"],
-                                sagas.states.SuspendReason["RETRIES_EXHAUSTED"],
-                            ),
-                            (
-                                sagas.states.SuspendReason["NO_COMPENSATION"],
-                                sagas.states.SuspendReason["NO_COMPENSATION"],
-                            ),
-                            (
-                                sagas.states.SuspendReason["CONTRACT_VIOLATION"],
-                                sagas.states.SuspendReason["CONTRACT_VIOLATION"],
-                            ),
-                            (
-                                sagas.states.SuspendReason["DEFINITION_MISMATCH"],
-                                sagas.states.SuspendReason["DEFINITION_MISMATCH"],
-                            ),
-                            (
-                                sagas.states.SuspendReason["OPERATOR_PAUSE"],
-                                sagas.states.SuspendReason["OPERATOR_PAUSE"],
-                            ),
-                        ],
-                        max_length=20,
-                    ),
-                ),
-                ("attention", models.TextField(blank=True)),
-                ("blocked_on", models.CharField(blank=True, max_length=301)),
-                ("blocked_until", models.DateTimeField(null=True)),
-                ("failure", models.JSONField(null=True)),
-                ("stalls", models.PositiveSmallIntegerField(default=0)),
-                ("deadline_at", models.DateTimeField(null=True)),
-                ("created_at", models.DateTimeField()),
-                ("updated_at", models.DateTimeField()),
-                ("ended_at", models.DateTimeField(null=True)),
-                (
-                    "caused_by",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="caused",
-                        to="sagas.sagainstance",
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('definition', models.CharField(max_length=100)),
+                ('definition_version', models.PositiveIntegerField()),
+                ('business_key', models.CharField(max_length=200)),
+                ('data', models.JSONField()),
+                ('status', models.CharField(choices=[(sagas.states.SagaStatus['PENDING'], 'Pending'), (sagas.states.SagaStatus['RUNNING'], 'Running'), (sagas.states.SagaStatus['WAITING'], 'Waiting'), (sagas.states.SagaStatus['COMPENSATING'], 'Compensating'), (sagas.states.SagaStatus['SUSPENDED'], 'Suspended'), (sagas.states.SagaStatus['COMPLETED'], 'Completed'), (sagas.states.SagaStatus['COMPENSATED'], 'Compensated'), (sagas.states.SagaStatus['ABANDONED'], 'Abandoned')], max_length=12)),
+                ('backward', models.BooleanField(default=False)),
+                ('pivot_passed', models.BooleanField(default=False)),
+                ('generation', models.PositiveIntegerField(default=0)),
+                ('version', models.PositiveIntegerField(default=1)),
+                ('wake_at', models.DateTimeField(null=True)),
+                ('waiting_on', models.JSONField(null=True)),
+                ('suspend_reason', models.CharField(blank=True, choices=[(sagas.states.SuspendReason['OUTCOME_UNKNOWN'], sagas.states.SuspendReason['OUTCOME_UNKNOWN']), (sagas.states.SuspendReason['COMPENSATION_FAILED'], sagas.states.SuspendReason['COMPENSATION_FAILED']), (sagas.states.SuspendReason['RETRIES_EXHAUSTED'], sagas.states.SuspendReason['RETRIES_EXHAUSTED']), (sagas.states.SuspendReason['NO_COMPENSATION'], sagas.states.SuspendReason['NO_COMPENSATION']), (sagas.states.SuspendReason['CONTRACT_VIOLATION'], sagas.states.SuspendReason['CONTRACT_VIOLATION']), (sagas.states.SuspendReason['DEFINITION_MISMATCH'], sagas.states.SuspendReason['DEFINITION_MISMATCH']), (sagas.states.SuspendReason['OPERATOR_PAUSE'], sagas.states.SuspendReason['OPERATOR_PAUSE'])], max_length=20)),
+                ('attention', models.TextField(blank=True)),
+                ('blocked_on', models.CharField(blank=True, max_length=301)),
+                ('blocked_until', models.DateTimeField(null=True)),
+                ('failure', models.JSONField(null=True)),
+                ('stalls', models.PositiveSmallIntegerField(default=0)),
+                ('deadline_at', models.DateTimeField(null=True)),
+                ('created_at', models.DateTimeField()),
+                ('updated_at', models.DateTimeField()),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('caused_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='caused', to='sagas.sagainstance')),
             ],
             options={
-                "verbose_name": "saga",
-                "permissions": [
-                    ("retry_saga", "Can retry a saga"),
-                    ("compensate_saga", "Can turn a saga back"),
-                    ("resolve_saga", "Can resolve an unknown outcome"),
-                    ("pause_saga", "Can pause and resume a saga"),
-                    ("reschedule_saga", "Can move and cancel a time limit"),
-                    ("skip_saga", "Can go past a step"),
-                    ("waive_saga", "Can accept an effect that is left behind"),
-                    ("release_saga", "Can take a lock from a saga that has not ended"),
-                    ("abandon_saga", "Can close a saga with what it leaves behind"),
-                    ("review_saga", "Can close the attention of an ended saga"),
-                ],
+                'verbose_name': 'saga',
+                'permissions': [('retry_saga', 'Can retry a saga'), ('compensate_saga', 'Can turn a saga back'), ('resolve_saga', 'Can resolve an unknown outcome'), ('pause_saga', 'Can pause and resume a saga'), ('reschedule_saga', 'Can move and cancel a time limit'), ('skip_saga', 'Can go past a step'), ('waive_saga', 'Can accept an effect that is left behind'), ('release_saga', 'Can take a lock from a saga that has not ended'), ('abandon_saga', 'Can close a saga with what it leaves behind'), ('review_saga', 'Can close the attention of an ended saga')],
             },
         ),
         migrations.CreateModel(
-            name="SagaEvent",
+            name='SagaEvent',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("step", models.CharField(blank=True, max_length=100)),
-                ("what", models.CharField(max_length=12)),
-                ("before", models.CharField(blank=True, max_length=12)),
-                ("after", models.CharField(max_length=12)),
-                ("actor", models.CharField(max_length=200)),
-                ("why", models.TextField(blank=True)),
-                ("generation", models.PositiveIntegerField()),
-                ("at", models.DateTimeField()),
-                (
-                    "saga",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="events",
-                        to="sagas.sagainstance",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('step', models.CharField(blank=True, max_length=100)),
+                ('what', models.CharField(max_length=12)),
+                ('before', models.CharField(blank=True, max_length=12)),
+                ('after', models.CharField(max_length=12)),
+                ('actor', models.CharField(max_length=200)),
+                ('why', models.TextField(blank=True)),
+                ('generation', models.PositiveIntegerField()),
+                ('at', models.DateTimeField()),
+                ('saga', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='sagas.sagainstance')),
             ],
             options={
-                "verbose_name": "event",
-                "ordering": ["id"],
+                'verbose_name': 'event',
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
-            name="Operation",
+            name='Operation',
             fields=[
-                ("id", models.UUIDField(primary_key=True, serialize=False)),
-                ("name", models.CharField(max_length=20)),
-                ("step", models.CharField(blank=True, max_length=100)),
-                ("reason", models.TextField()),
-                ("detail", models.JSONField(default=dict)),
-                ("status_before", models.CharField(max_length=12)),
-                ("status_after", models.CharField(max_length=12)),
-                ("version_after", models.PositiveIntegerField()),
-                ("at", models.DateTimeField()),
-                (
-                    "actor",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
-                    ),
-                ),
-                (
-                    "saga",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="operations", to="sagas.sagainstance"
-                    ),
-                ),
+                ('id', models.UUIDField(primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=20)),
+                ('step', models.CharField(blank=True, max_length=100)),
+                ('reason', models.TextField()),
+                ('detail', models.JSONField(default=dict)),
+                ('status_before', models.CharField(max_length=12)),
+                ('status_after', models.CharField(max_length=12)),
+                ('version_after', models.PositiveIntegerField()),
+                ('at', models.DateTimeField()),
+                ('actor', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('saga', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='operations', to='sagas.sagainstance')),
             ],
             options={
-                "ordering": ["-at", "-id"],
+                'ordering': ['-at', '-id'],
             },
         ),
         migrations.CreateModel(
-            name="LockWaiter",
+            name='LockWaiter',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("resource_type", models.CharField(max_length=100)),
-                ("resource_id", models.CharField(max_length=200)),
-                ("since", models.DateTimeField()),
-                (
-                    "saga",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="waits_in_line",
-                        to="sagas.sagainstance",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('resource_type', models.CharField(max_length=100)),
+                ('resource_id', models.CharField(max_length=200)),
+                ('since', models.DateTimeField()),
+                ('saga', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='waits_in_line', to='sagas.sagainstance')),
             ],
             options={
-                "verbose_name": "lock waiter",
-                "ordering": ["id"],
+                'verbose_name': 'lock waiter',
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
-            name="SagaStep",
+            name='SagaStep',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("position", models.PositiveSmallIntegerField()),
-                ("name", models.CharField(max_length=100)),
-                ("kind", models.CharField(max_length=13)),
-                (
-                    "action",
-                    models.CharField(
-                        choices=[
-                            (sagas.states.ActionStatus["PENDING"], "Pending"),
-                            (sagas.states.ActionStatus["RUNNING"], "Running"),
-                            (sagas.states.ActionStatus["WAITING"], "Waiting"),
-                            (sagas.states.ActionStatus["SUCCEEDED"], "Succeeded"),
-                            (sagas.states.ActionStatus["FAILED"], "Failed"),
-                            (sagas.states.ActionStatus["UNKNOWN"], "Unknown"),
-                            (sagas.states.ActionStatus["SKIPPED"], "Skipped"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                (
-                    "compensation",
-                    models.CharField(
-                        choices=[
-                            (sagas.states.CompensationStatus["NOT_NEEDED"], "Not_needed"),
-                            (sagas.states.CompensationStatus["PENDING"], "Pending"),
-                            (sagas.states.CompensationStatus["RUNNING"], "Running"),
-                            (sagas.states.CompensationStatus["SUCCEEDED"], "Succeeded"),
-                            (sagas.states.CompensationStatus["FAILED"], "Failed"),
-                            (sagas.states.CompensationStatus["WAIVED"], "Waived"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("action_attempts", models.PositiveIntegerField(default=0)),
-                ("compensation_attempts", models.PositiveIntegerField(default=0)),
-                ("failures", models.PositiveIntegerField(default=0)),
-                ("token", models.PositiveIntegerField(default=0)),
-                ("due_at", models.DateTimeField(null=True)),
-                ("receipt", models.JSONField(null=True)),
-                ("error", models.TextField(blank=True)),
-                ("updated_at", models.DateTimeField()),
-                (
-                    "saga",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="steps",
-                        to="sagas.sagainstance",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.PositiveSmallIntegerField()),
+                ('name', models.CharField(max_length=100)),
+                ('kind', models.CharField(max_length=13)),
+                ('action', models.CharField(choices=[(sagas.states.ActionStatus['PENDING'], 'Pending'), (sagas.states.ActionStatus['RUNNING'], 'Running'), (sagas.states.ActionStatus['WAITING'], 'Waiting'), (sagas.states.ActionStatus['SUCCEEDED'], 'Succeeded'), (sagas.states.ActionStatus['FAILED'], 'Failed'), (sagas.states.ActionStatus['UNKNOWN'], 'Unknown'), (sagas.states.ActionStatus['SKIPPED'], 'Skipped')], max_length=10)),
+                ('compensation', models.CharField(choices=[(sagas.states.CompensationStatus['NOT_NEEDED'], 'Not_needed'), (sagas.states.CompensationStatus['PENDING'], 'Pending'), (sagas.states.CompensationStatus['RUNNING'], 'Running'), (sagas.states.CompensationStatus['SUCCEEDED'], 'Succeeded'), (sagas.states.CompensationStatus['FAILED'], 'Failed'), (sagas.states.CompensationStatus['WAIVED'], 'Waived')], max_length=10)),
+                ('action_attempts', models.PositiveIntegerField(default=0)),
+                ('compensation_attempts', models.PositiveIntegerField(default=0)),
+                ('failures', models.PositiveIntegerField(default=0)),
+                ('token', models.PositiveIntegerField(default=0)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('receipt', models.JSONField(null=True)),
+                ('error', models.TextField(blank=True)),
+                ('updated_at', models.DateTimeField()),
+                ('saga', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='sagas.sagainstance')),
             ],
             options={
-                "verbose_name": "step",
-                "ordering": ["position"],
+                'verbose_name': 'step',
+                'ordering': ['position'],
             },
         ),
         migrations.CreateModel(
-            name="SemanticLock",
+            name='SemanticLock',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("resource_type", models.CharField(max_length=100)),
-                ("resource_id", models.CharField(max_length=200)),
-                ("generation", models.PositiveIntegerField()),
-                ("wanted", models.BooleanField(db_default=False)),
-                ("taken_at", models.DateTimeField()),
-                (
-                    "saga",
-                    models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="locks",
-                        to="sagas.sagainstance",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('resource_type', models.CharField(max_length=100)),
+                ('resource_id', models.CharField(max_length=200)),
+                ('generation', models.PositiveIntegerField()),
+                ('wanted', models.BooleanField(db_default=False)),
+                ('taken_at', models.DateTimeField()),
+                ('saga', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='locks', to='sagas.sagainstance')),
             ],
             options={
-                "verbose_name": "semantic lock",
+                'verbose_name': 'semantic lock',
             },
         ),
         migrations.CreateModel(
-            name="Signal",
+            name='Signal',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("definition", models.CharField(max_length=100)),
-                ("business_key", models.CharField(max_length=200)),
-                ("name", models.CharField(max_length=100)),
-                ("dedup_id", models.CharField(max_length=200)),
-                ("payload", models.JSONField()),
-                ("received_at", models.DateTimeField()),
-                ("consumed_at", models.DateTimeField(null=True)),
-                ("late", models.CharField(blank=True, max_length=10)),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('definition', models.CharField(max_length=100)),
+                ('business_key', models.CharField(max_length=200)),
+                ('name', models.CharField(max_length=100)),
+                ('dedup_id', models.CharField(max_length=200)),
+                ('payload', models.JSONField()),
+                ('received_at', models.DateTimeField()),
+                ('consumed_at', models.DateTimeField(null=True)),
+                ('late', models.CharField(blank=True, max_length=10)),
             ],
             options={
-                "ordering": ["id"],
-                "indexes": [
-                    models.Index(
-                        models.F("definition"),
-                        models.F("business_key"),
-                        models.F("name"),
-                        models.F("id"),
-                        condition=models.Q(("consumed_at", None), ("late", "")),
-                        name="signal_buffered",
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        models.F("definition"),
-                        models.F("business_key"),
-                        models.F("name"),
-                        models.F("dedup_id"),
-                        name="signal_once",
-                    )
-                ],
+                'ordering': ['id'],
+                'indexes': [models.Index(models.F('definition'), models.F('business_key'), models.F('name'), models.F('id'), condition=models.Q(('consumed_at', None), ('late', '')), name='signal_buffered')],
+                'constraints': [models.UniqueConstraint(models.F('definition'), models.F('business_key'), models.F('name'), models.F('dedup_id'), name='signal_once')],
             },
         ),
         migrations.CreateModel(
-            name="StepAttempt",
+            name='StepAttempt',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("position", models.PositiveSmallIntegerField()),
-                (
-                    "side",
-                    models.CharField(
-                        choices=[
-                            (sagas.states.Side["ACTION"], "Action"),
-                            (sagas.states.Side["COMPENSATION"], "Compensation"),
-                        ],
-                        max_length=12,
-                    ),
-                ),
-                ("number", models.PositiveIntegerField()),
-                ("step", models.CharField(max_length=100)),
-                ("generation", models.PositiveIntegerField()),
-                ("worker", models.CharField(max_length=100)),
-                ("idempotency_key", models.CharField(max_length=200)),
-                ("started_at", models.DateTimeField()),
-                ("ended_at", models.DateTimeField(null=True)),
-                (
-                    "outcome",
-                    models.CharField(
-                        blank=True,
-                        choices=[
-                            (sagas.outcomes.OutcomeKind["DONE"], "Done"),
-                            (sagas.outcomes.OutcomeKind["REFUSED"], "Refused"),
-                            (sagas.outcomes.OutcomeKind["TRANSIENT"], "Transient"),
-                            (sagas.outcomes.OutcomeKind["UNKNOWN"], "Unknown"),
-                            (sagas.outcomes.OutcomeKind["BUG"], "Bug"),
-                            (sagas.outcomes.OutcomeKind["LEASE_OVER"], "Lease_over"),
-                        ],
-                        max_length=10,
-                    ),
-                ),
-                ("error_class", models.CharField(blank=True, max_length=200)),
-                ("fingerprint", models.CharField(blank=True, max_length=16)),
-                ("message", models.TextField(blank=True)),
-                ("traceback", models.TextField(blank=True)),
-                (
-                    "saga",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="attempts",
-                        to="sagas.sagainstance",
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('position', models.PositiveSmallIntegerField()),
+                ('side', models.CharField(choices=[(sagas.states.Side['ACTION'], 'Action'), (sagas.states.Side['COMPENSATION'], 'Compensation')], max_length=12)),
+                ('number', models.PositiveIntegerField()),
+                ('step', models.CharField(max_length=100)),
+                ('generation', models.PositiveIntegerField()),
+                ('worker', models.CharField(max_length=100)),
+                ('idempotency_key', models.CharField(max_length=200)),
+                ('started_at', models.DateTimeField()),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('outcome', models.CharField(blank=True, choices=[(sagas.outcomes.OutcomeKind['DONE'], 'Done'), (sagas.outcomes.OutcomeKind['REFUSED'], 'Refused'), (sagas.outcomes.OutcomeKind['TRANSIENT'], 'Transient'), (sagas.outcomes.OutcomeKind['UNKNOWN'], 'Unknown'), (sagas.outcomes.OutcomeKind['BUG'], 'Bug'), (sagas.outcomes.OutcomeKind['LEASE_OVER'], 'Lease_over')], max_length=10)),
+                ('error_class', models.CharField(blank=True, max_length=200)),
+                ('fingerprint', models.CharField(blank=True, max_length=16)),
+                ('message', models.TextField(blank=True)),
+                ('traceback', models.TextField(blank=True)),
+                ('saga', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='sagas.sagainstance')),
             ],
             options={
-                "verbose_name": "attempt",
-                "ordering": ["started_at", "id"],
+                'verbose_name': 'attempt',
+                'ordering': ['started_at', 'id'],
             },
         ),
         migrations.AddIndex(
-            model_name="sagainstance",
-            index=models.Index(models.F("wake_at"), condition=models.Q(("wake_at__isnull", False)), name="saga_due"),
+            model_name='sagainstance',
+            index=models.Index(models.F('wake_at'), condition=models.Q(('wake_at__isnull', False)), name='saga_due'),
         ),
         migrations.AddIndex(
-            model_name="sagainstance",
-            index=models.Index(fields=["status", "-id"], name="saga_by_status"),
+            model_name='sagainstance',
+            index=models.Index(fields=['status', '-id'], name='saga_by_status'),
         ),
         migrations.AddIndex(
-            model_name="sagainstance",
-            index=models.Index(fields=["definition", "-id"], name="saga_by_definition"),
+            model_name='sagainstance',
+            index=models.Index(fields=['definition', '-id'], name='saga_by_definition'),
         ),
         migrations.AddIndex(
-            model_name="sagainstance",
-            index=models.Index(
-                django.contrib.postgres.indexes.OpClass("business_key", "text_pattern_ops"), name="saga_by_key"
-            ),
+            model_name='sagainstance',
+            index=models.Index(django.contrib.postgres.indexes.OpClass('business_key', 'text_pattern_ops'), name='saga_by_key'),
         ),
         migrations.AddIndex(
-            model_name="sagainstance",
-            index=models.Index(
-                condition=models.Q(
-                    models.Q(("attention", ""), _negated=True),
-                    ("status", sagas.states.SagaStatus["SUSPENDED"]),
-                    _connector="OR",
-                ),
-                fields=["-id"],
-                name="saga_for_a_person",
-            ),
+            model_name='sagainstance',
+            index=models.Index(condition=models.Q(models.Q(('attention', ''), _negated=True), ('status', sagas.states.SagaStatus['SUSPENDED']), _connector='OR'), fields=['-id'], name='saga_for_a_person'),
         ),
         migrations.AddIndex(
-            model_name="sagainstance",
-            index=models.Index(
-                models.F("id"),
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            sagas.states.SagaStatus["COMPENSATING"],
-                            sagas.states.SagaStatus["PENDING"],
-                            sagas.states.SagaStatus["RUNNING"],
-                            sagas.states.SagaStatus["SUSPENDED"],
-                            sagas.states.SagaStatus["WAITING"],
-                        ],
-                    )
-                ),
-                name="saga_live",
-            ),
+            model_name='sagainstance',
+            index=models.Index(models.F('id'), condition=models.Q(('status__in', [sagas.states.SagaStatus['COMPENSATING'], sagas.states.SagaStatus['PENDING'], sagas.states.SagaStatus['RUNNING'], sagas.states.SagaStatus['SUSPENDED'], sagas.states.SagaStatus['WAITING']])), name='saga_live'),
         ),
         migrations.AddIndex(
-            model_name="sagainstance",
-            index=models.Index(
-                models.F("ended_at"), condition=models.Q(("ended_at__isnull", False)), name="saga_ended"
-            ),
+            model_name='sagainstance',
+            index=models.Index(models.F('ended_at'), condition=models.Q(('ended_at__isnull', False)), name='saga_ended'),
         ),
         migrations.AddConstraint(
-            model_name="sagainstance",
-            constraint=models.UniqueConstraint(
-                models.F("definition"), models.F("business_key"), name="saga_one_per_definition_and_key"
-            ),
+            model_name='sagainstance',
+            constraint=models.UniqueConstraint(models.F('definition'), models.F('business_key'), name='saga_one_per_definition_and_key'),
         ),
         migrations.AddConstraint(
-            model_name="sagainstance",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            sagas.states.SagaStatus["PENDING"],
-                            sagas.states.SagaStatus["RUNNING"],
-                            sagas.states.SagaStatus["WAITING"],
-                            sagas.states.SagaStatus["COMPENSATING"],
-                            sagas.states.SagaStatus["SUSPENDED"],
-                            sagas.states.SagaStatus["COMPLETED"],
-                            sagas.states.SagaStatus["COMPENSATED"],
-                            sagas.states.SagaStatus["ABANDONED"],
-                        ],
-                    )
-                ),
-                name="saga_status_is_known",
-            ),
+            model_name='sagainstance',
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', [sagas.states.SagaStatus['PENDING'], sagas.states.SagaStatus['RUNNING'], sagas.states.SagaStatus['WAITING'], sagas.states.SagaStatus['COMPENSATING'], sagas.states.SagaStatus['SUSPENDED'], sagas.states.SagaStatus['COMPLETED'], sagas.states.SagaStatus['COMPENSATED'], sagas.states.SagaStatus['ABANDONED']])), name='saga_status_is_known'),
         ),
         migrations.AddConstraint(
-            model_name="sagainstance",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            sagas.states.SagaStatus["COMPENSATING"],
-                            sagas.states.SagaStatus["PENDING"],
-                            sagas.states.SagaStatus["RUNNING"],
-                            sagas.states.SagaStatus["SUSPENDED"],
-                            sagas.states.SagaStatus["WAITING"],
-                        ],
-                    ),
-                    models.Q(("ended_at__isnull", False), ("waiting_on", None), ("wake_at", None)),
-                    _connector="OR",
-                ),
-                name="saga_ended_waits_for_nothing",
-            ),
+            model_name='sagainstance',
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', [sagas.states.SagaStatus['COMPENSATING'], sagas.states.SagaStatus['PENDING'], sagas.states.SagaStatus['RUNNING'], sagas.states.SagaStatus['SUSPENDED'], sagas.states.SagaStatus['WAITING']]), models.Q(('ended_at__isnull', False), ('waiting_on', None), ('wake_at', None)), _connector='OR'), name='saga_ended_waits_for_nothing'),
         ),
         migrations.AddConstraint(
-            model_name="sagainstance",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            sagas.states.SagaStatus["ABANDONED"],
-                            sagas.states.SagaStatus["COMPENSATED"],
-                            sagas.states.SagaStatus["COMPLETED"],
-                            sagas.states.SagaStatus["SUSPENDED"],
-                        ],
-                    ),
-                    ("wake_at__isnull", False),
-                    ("waiting_on__isnull", False),
-                    _connector="OR",
-                ),
-                name="saga_live_has_a_reason_to_wait",
-            ),
+            model_name='sagainstance',
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', [sagas.states.SagaStatus['ABANDONED'], sagas.states.SagaStatus['COMPENSATED'], sagas.states.SagaStatus['COMPLETED'], sagas.states.SagaStatus['SUSPENDED']]), ('wake_at__isnull', False), ('waiting_on__isnull', False), _connector='OR'), name='saga_live_has_a_reason_to_wait'),
         ),
         migrations.AddConstraint(
-            model_name="sagainstance",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("status", sagas.states.SagaStatus["SUSPENDED"]),
-                        models.Q(("suspend_reason", ""), _negated=True),
-                    ),
-                    models.Q(
-                        models.Q(("status", sagas.states.SagaStatus["SUSPENDED"]), _negated=True),
-                        ("suspend_reason", ""),
-                    ),
-                    _connector="OR",
-                ),
-                name="saga_suspended_says_why",
-            ),
+            model_name='sagainstance',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('status', sagas.states.SagaStatus['SUSPENDED']), models.Q(('suspend_reason', ''), _negated=True)), models.Q(models.Q(('status', sagas.states.SagaStatus['SUSPENDED']), _negated=True), ('suspend_reason', '')), _connector='OR'), name='saga_suspended_says_why'),
         ),
         migrations.AddIndex(
-            model_name="lockwaiter",
-            index=models.Index(models.F("resource_type"), models.F("resource_id"), models.F("id"), name="lock_line"),
+            model_name='lockwaiter',
+            index=models.Index(models.F('resource_type'), models.F('resource_id'), models.F('id'), name='lock_line'),
         ),
         migrations.AddConstraint(
-            model_name="lockwaiter",
-            constraint=models.UniqueConstraint(
-                models.F("resource_type"), models.F("resource_id"), models.F("saga"), name="lock_waiter_once"
-            ),
+            model_name='lockwaiter',
+            constraint=models.UniqueConstraint(models.F('resource_type'), models.F('resource_id'), models.F('saga'), name='lock_waiter_once'),
         ),
         migrations.AddConstraint(
-            model_name="sagastep",
-            constraint=models.UniqueConstraint(models.F("saga"), models.F("position"), name="step_one_per_position"),
+            model_name='sagastep',
+            constraint=models.UniqueConstraint(models.F('saga'), models.F('position'), name='step_one_per_position'),
         ),
         migrations.AddConstraint(
-            model_name="sagastep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "action__in",
-                        [
-                            sagas.states.ActionStatus["PENDING"],
-                            sagas.states.ActionStatus["RUNNING"],
-                            sagas.states.ActionStatus["WAITING"],
-                            sagas.states.ActionStatus["SUCCEEDED"],
-                            sagas.states.ActionStatus["FAILED"],
-                            sagas.states.ActionStatus["UNKNOWN"],
-                            sagas.states.ActionStatus["SKIPPED"],
-                        ],
-                    )
-                ),
-                name="step_action_is_known",
-            ),
+            model_name='sagastep',
+            constraint=models.CheckConstraint(condition=models.Q(('action__in', [sagas.states.ActionStatus['PENDING'], sagas.states.ActionStatus['RUNNING'], sagas.states.ActionStatus['WAITING'], sagas.states.ActionStatus['SUCCEEDED'], sagas.states.ActionStatus['FAILED'], sagas.states.ActionStatus['UNKNOWN'], sagas.states.ActionStatus['SKIPPED']])), name='step_action_is_known'),
         ),
         migrations.AddConstraint(
-            model_name="sagastep",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "compensation__in",
-                        [
-                            sagas.states.CompensationStatus["NOT_NEEDED"],
-                            sagas.states.CompensationStatus["PENDING"],
-                            sagas.states.CompensationStatus["RUNNING"],
-                            sagas.states.CompensationStatus["SUCCEEDED"],
-                            sagas.states.CompensationStatus["FAILED"],
-                            sagas.states.CompensationStatus["WAIVED"],
-                        ],
-                    )
-                ),
-                name="step_compensation_is_known",
-            ),
+            model_name='sagastep',
+            constraint=models.CheckConstraint(condition=models.Q(('compensation__in', [sagas.states.CompensationStatus['NOT_NEEDED'], sagas.states.CompensationStatus['PENDING'], sagas.states.CompensationStatus['RUNNING'], sagas.states.CompensationStatus['SUCCEEDED'], sagas.states.CompensationStatus['FAILED'], sagas.states.CompensationStatus['WAIVED']])), name='step_compensation_is_known'),
         ),
         migrations.AddConstraint(
-            model_name="semanticlock",
-            constraint=models.UniqueConstraint(
-                models.F("resource_type"), models.F("resource_id"), name="lock_one_holder_per_resource"
-            ),
+            model_name='semanticlock',
+            constraint=models.UniqueConstraint(models.F('resource_type'), models.F('resource_id'), name='lock_one_holder_per_resource'),
         ),
         migrations.AddConstraint(
-            model_name="stepattempt",
-            constraint=models.UniqueConstraint(
-                models.F("saga"),
-                models.F("position"),
-                models.F("side"),
-                models.F("number"),
-                name="attempt_one_per_number",
-            ),
+            model_name='stepattempt',
+            constraint=models.UniqueConstraint(models.F('saga'), models.F('position'), models.F('side'), models.F('number'), name='attempt_one_per_number'),
         ),
         migrations.AddIndex(
-            model_name="operation",
-            index=models.Index(fields=["-at", "-id"], name="operation_newest"),
+            model_name='operation',
+            index=models.Index(fields=['-at', '-id'], name='operation_newest'),
         ),
     ]

@@ -10,6 +10,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
@@ -18,358 +19,205 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Category",
+            name='Category',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("name", models.CharField(max_length=80, unique=True)),
-                ("slug", models.SlugField(max_length=80, unique=True)),
-                ("description", models.CharField(blank=True, max_length=200)),
-                (
-                    "position",
-                    models.PositiveSmallIntegerField(default=0, help_text="Categories are shown in this order."),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=80, unique=True)),
+                ('slug', models.SlugField(max_length=80, unique=True)),
+                ('description', models.CharField(blank=True, max_length=200)),
+                ('position', models.PositiveSmallIntegerField(default=0, help_text='Categories are shown in this order.')),
             ],
             options={
-                "verbose_name_plural": "categories",
-                "ordering": ["position", "name"],
+                'verbose_name_plural': 'categories',
+                'ordering': ['position', 'name'],
             },
         ),
         migrations.CreateModel(
-            name="Cart",
+            name='Cart',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("changed_at", models.DateTimeField(auto_now=True, db_index=True)),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="carts",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('changed_at', models.DateTimeField(auto_now=True, db_index=True)),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='carts', to=settings.AUTH_USER_MODEL)),
             ],
         ),
         migrations.CreateModel(
-            name="Order",
+            name='Order',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("number", models.CharField(editable=False, max_length=16, unique=True)),
-                ("email", models.EmailField(max_length=254)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("confirmed", "Confirmed"),
-                            ("shipped", "Shipped"),
-                            ("delivered", "Delivered"),
-                            ("cancelled", "Cancelled"),
-                            ("returned", "Returned"),
-                        ],
-                        default="pending",
-                        max_length=12,
-                    ),
-                ),
-                ("cancel_reason", models.CharField(blank=True, help_text="In the shopper's words.", max_length=300)),
-                ("currency", models.CharField(max_length=3)),
-                (
-                    "total_amount",
-                    models.PositiveBigIntegerField(help_text="In minor units: 1999 is 19.99.", verbose_name="total"),
-                ),
-                ("ship_name", models.CharField(max_length=100, verbose_name="name")),
-                ("ship_line1", models.CharField(max_length=120, verbose_name="address")),
-                ("ship_line2", models.CharField(blank=True, max_length=120, verbose_name="address, second line")),
-                ("ship_city", models.CharField(max_length=80, verbose_name="city")),
-                ("ship_postal_code", models.CharField(max_length=16, verbose_name="postal code")),
-                ("ship_country", models.CharField(max_length=2, verbose_name="country")),
-                (
-                    "payment_method",
-                    models.CharField(help_text="The bank's token, never a card number.", max_length=100),
-                ),
-                (
-                    "parcel",
-                    models.PositiveSmallIntegerField(
-                        default=1,
-                        editable=False,
-                        help_text="Which parcel carries it: another address needs another one.",
-                    ),
-                ),
-                (
-                    "mode",
-                    models.CharField(
-                        choices=[("orchestrated", "Orchestrated"), ("choreographed", "Choreographed")],
-                        default="orchestrated",
-                        max_length=13,
-                    ),
-                ),
-                ("access_token_hash", models.CharField(editable=False, max_length=64)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("confirmed_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("cancelled_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                (
-                    "cart",
-                    models.OneToOneField(
-                        blank=True,
-                        editable=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="order",
-                        to="shop.cart",
-                    ),
-                ),
-                (
-                    "user",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="orders",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.CharField(editable=False, max_length=16, unique=True)),
+                ('email', models.EmailField(max_length=254)),
+                ('status', models.CharField(choices=[('pending', 'Pending'), ('confirmed', 'Confirmed'), ('shipped', 'Shipped'), ('delivered', 'Delivered'), ('cancelled', 'Cancelled'), ('returned', 'Returned')], default='pending', max_length=12)),
+                ('cancel_reason', models.CharField(blank=True, help_text="In the shopper's words.", max_length=300)),
+                ('currency', models.CharField(max_length=3)),
+                ('total_amount', models.PositiveBigIntegerField(help_text='In minor units: 1999 is 19.99.', verbose_name='total')),
+                ('ship_name', models.CharField(max_length=100, verbose_name='name')),
+                ('ship_line1', models.CharField(max_length=120, verbose_name='address')),
+                ('ship_line2', models.CharField(blank=True, max_length=120, verbose_name='address, second line')),
+                ('ship_city', models.CharField(max_length=80, verbose_name='city')),
+                ('ship_postal_code', models.CharField(max_length=16, verbose_name='postal code')),
+                ('ship_country', models.CharField(max_length=2, verbose_name='country')),
+                ('payment_method', models.CharField(help_text="The bank's token, never a card number.", max_length=100)),
+                ('parcel', models.PositiveSmallIntegerField(default=1, editable=False, help_text='Which parcel carries it: another address needs another one.')),
+                ('mode', models.CharField(choices=[('orchestrated', 'Orchestrated'), ('choreographed', 'Choreographed')], default='orchestrated', max_length=13)),
+                ('access_token_hash', models.CharField(editable=False, max_length=64)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('confirmed_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('cancelled_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('cart', models.OneToOneField(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='order', to='shop.cart')),
+                ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                "ordering": ["-created_at", "-id"],
-                "permissions": [
-                    ("handle_returns", "Can tell that a returned parcel is here, and what was found in it")
-                ],
+                'ordering': ['-created_at', '-id'],
+                'permissions': [('handle_returns', 'Can tell that a returned parcel is here, and what was found in it')],
             },
         ),
         migrations.CreateModel(
-            name="IdempotencyKey",
+            name='IdempotencyKey',
             fields=[
-                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("caller", models.CharField(help_text="Whose key it is: user:7, or guest.", max_length=64)),
-                ("operation", models.CharField(help_text="Method and path.", max_length=100)),
-                (
-                    "key",
-                    models.CharField(
-                        help_text="SHA-256 of the key: a copy of the table replays nothing.", max_length=64
-                    ),
-                ),
-                ("fingerprint", models.CharField(help_text="SHA-256 of the request it belongs to.", max_length=64)),
-                ("response_status", models.PositiveSmallIntegerField(blank=True, null=True)),
-                ("response_body", models.JSONField(blank=True, null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True, db_index=True)),
-                (
-                    "order",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="shop.order",
-                    ),
-                ),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('caller', models.CharField(help_text='Whose key it is: user:7, or guest.', max_length=64)),
+                ('operation', models.CharField(help_text='Method and path.', max_length=100)),
+                ('key', models.CharField(help_text='SHA-256 of the key: a copy of the table replays nothing.', max_length=64)),
+                ('fingerprint', models.CharField(help_text='SHA-256 of the request it belongs to.', max_length=64)),
+                ('response_status', models.PositiveSmallIntegerField(blank=True, null=True)),
+                ('response_body', models.JSONField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
+                ('order', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='shop.order')),
             ],
         ),
         migrations.CreateModel(
-            name="AddressWish",
+            name='AddressWish',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("parcel", models.PositiveSmallIntegerField()),
-                ("name", models.CharField(max_length=100)),
-                ("line1", models.CharField(max_length=120)),
-                ("line2", models.CharField(blank=True, max_length=120)),
-                ("city", models.CharField(max_length=80)),
-                ("postal_code", models.CharField(max_length=16)),
-                ("country", models.CharField(max_length=2)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                (
-                    "order",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="address_wishes", to="shop.order"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('parcel', models.PositiveSmallIntegerField()),
+                ('name', models.CharField(max_length=100)),
+                ('line1', models.CharField(max_length=120)),
+                ('line2', models.CharField(blank=True, max_length=120)),
+                ('city', models.CharField(max_length=80)),
+                ('postal_code', models.CharField(max_length=16)),
+                ('country', models.CharField(max_length=2)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='address_wishes', to='shop.order')),
             ],
         ),
         migrations.CreateModel(
-            name="OrderLine",
+            name='OrderLine',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("sku", models.CharField(max_length=32, verbose_name="SKU")),
-                ("name", models.CharField(max_length=120)),
-                ("quantity", models.PositiveSmallIntegerField()),
-                ("unit_amount", models.PositiveIntegerField(help_text="In minor units.", verbose_name="unit price")),
-                ("currency", models.CharField(max_length=3)),
-                ("weight_grams", models.PositiveIntegerField(help_text="Of one, in grams.", verbose_name="weight")),
-                (
-                    "order",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="shop.order"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sku', models.CharField(max_length=32, verbose_name='SKU')),
+                ('name', models.CharField(max_length=120)),
+                ('quantity', models.PositiveSmallIntegerField()),
+                ('unit_amount', models.PositiveIntegerField(help_text='In minor units.', verbose_name='unit price')),
+                ('currency', models.CharField(max_length=3)),
+                ('weight_grams', models.PositiveIntegerField(help_text='Of one, in grams.', verbose_name='weight')),
+                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='shop.order')),
             ],
             options={
-                "ordering": ["id"],
+                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
-            name="Product",
+            name='Product',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("sku", models.CharField(max_length=32, unique=True, verbose_name="SKU")),
-                ("name", models.CharField(max_length=120)),
-                ("slug", models.SlugField(max_length=120, unique=True)),
-                ("description", models.TextField(blank=True)),
-                (
-                    "price_amount",
-                    models.PositiveIntegerField(
-                        help_text="In minor units: 1999 is 19.99.",
-                        validators=[django.core.validators.MinValueValidator(1)],
-                        verbose_name="price",
-                    ),
-                ),
-                ("currency", models.CharField(default="EUR", max_length=3)),
-                ("weight_grams", models.PositiveIntegerField(help_text="In grams, packed.", verbose_name="weight")),
-                ("image", models.CharField(blank=True, help_text="A path below static/.", max_length=200)),
-                ("is_active", models.BooleanField(default=True, verbose_name="for sale")),
-                (
-                    "category",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="products", to="shop.category"
-                    ),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('sku', models.CharField(max_length=32, unique=True, verbose_name='SKU')),
+                ('name', models.CharField(max_length=120)),
+                ('slug', models.SlugField(max_length=120, unique=True)),
+                ('description', models.TextField(blank=True)),
+                ('price_amount', models.PositiveIntegerField(help_text='In minor units: 1999 is 19.99.', validators=[django.core.validators.MinValueValidator(1)], verbose_name='price')),
+                ('currency', models.CharField(default='EUR', max_length=3)),
+                ('weight_grams', models.PositiveIntegerField(help_text='In grams, packed.', verbose_name='weight')),
+                ('image', models.CharField(blank=True, help_text='A path below static/.', max_length=200)),
+                ('is_active', models.BooleanField(default=True, verbose_name='for sale')),
+                ('category', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='products', to='shop.category')),
             ],
             options={
-                "ordering": ["name", "id"],
+                'ordering': ['name', 'id'],
             },
         ),
         migrations.CreateModel(
-            name="CartLine",
+            name='CartLine',
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("quantity", models.PositiveSmallIntegerField()),
-                (
-                    "cart",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="lines", to="shop.cart"
-                    ),
-                ),
-                (
-                    "product",
-                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="shop.product"),
-                ),
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('quantity', models.PositiveSmallIntegerField()),
+                ('cart', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='shop.cart')),
+                ('product', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='shop.product')),
             ],
             options={
-                "ordering": ["id"],
+                'ordering': ['id'],
             },
         ),
         migrations.AddIndex(
-            model_name="order",
-            index=models.Index(
-                models.F("user"),
-                models.OrderBy(models.F("created_at"), descending=True),
-                models.OrderBy(models.F("id"), descending=True),
-                name="order_history",
-            ),
+            model_name='order',
+            index=models.Index(models.F('user'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='order_history'),
         ),
         migrations.AddIndex(
-            model_name="order",
-            index=models.Index(
-                models.OrderBy(models.F("created_at"), descending=True),
-                models.OrderBy(models.F("id"), descending=True),
-                name="order_newest",
-            ),
+            model_name='order',
+            index=models.Index(models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='order_newest'),
         ),
         migrations.AddIndex(
-            model_name="order",
-            index=models.Index(condition=models.Q(("status", "pending")), fields=["created_at"], name="order_pending"),
+            model_name='order',
+            index=models.Index(condition=models.Q(('status', 'pending')), fields=['created_at'], name='order_pending'),
         ),
         migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["pending", "confirmed", "shipped", "delivered", "cancelled", "returned"])
-                ),
-                name="order_status_known",
-            ),
+            model_name='order',
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'confirmed', 'shipped', 'delivered', 'cancelled', 'returned'])), name='order_status_known'),
         ),
         migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(condition=models.Q(("total_amount__gt", 0)), name="order_total_positive"),
+            model_name='order',
+            constraint=models.CheckConstraint(condition=models.Q(('total_amount__gt', 0)), name='order_total_positive'),
         ),
         migrations.AddConstraint(
-            model_name="order",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("cancelled_at__isnull", False), models.Q(("status", "cancelled"), _negated=True), _connector="XOR"
-                ),
-                name="order_cancelled_has_time",
-            ),
+            model_name='order',
+            constraint=models.CheckConstraint(condition=models.Q(('cancelled_at__isnull', False), models.Q(('status', 'cancelled'), _negated=True), _connector='XOR'), name='order_cancelled_has_time'),
         ),
         migrations.AddConstraint(
-            model_name="addresswish",
-            constraint=models.UniqueConstraint(fields=("order", "parcel"), name="address_wish_once_per_parcel"),
+            model_name='addresswish',
+            constraint=models.UniqueConstraint(fields=('order', 'parcel'), name='address_wish_once_per_parcel'),
         ),
         migrations.AddConstraint(
-            model_name="idempotencykey",
-            constraint=models.UniqueConstraint(fields=("caller", "operation", "key"), name="idempotency_key_once"),
+            model_name='idempotencykey',
+            constraint=models.UniqueConstraint(fields=('caller', 'operation', 'key'), name='idempotency_key_once'),
         ),
         migrations.AddConstraint(
-            model_name="orderline",
-            constraint=models.UniqueConstraint(fields=("order", "sku"), name="order_line_once_per_sku"),
+            model_name='orderline',
+            constraint=models.UniqueConstraint(fields=('order', 'sku'), name='order_line_once_per_sku'),
         ),
         migrations.AddConstraint(
-            model_name="orderline",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("quantity__range", (1, 99))), name="order_line_quantity_range"
-            ),
+            model_name='orderline',
+            constraint=models.CheckConstraint(condition=models.Q(('quantity__range', (1, 99))), name='order_line_quantity_range'),
         ),
         migrations.AddIndex(
-            model_name="product",
-            index=models.Index(condition=models.Q(("is_active", True)), fields=["name", "id"], name="product_list"),
+            model_name='product',
+            index=models.Index(condition=models.Q(('is_active', True)), fields=['name', 'id'], name='product_list'),
         ),
         migrations.AddIndex(
-            model_name="product",
-            index=models.Index(
-                condition=models.Q(("is_active", True)), fields=["category", "name", "id"], name="product_list_category"
-            ),
+            model_name='product',
+            index=models.Index(condition=models.Q(('is_active', True)), fields=['category', 'name', 'id'], name='product_list_category'),
         ),
         migrations.AddIndex(
-            model_name="product",
-            index=django.contrib.postgres.indexes.GinIndex(
-                django.contrib.postgres.search.CombinedSearchVector(
-                    django.contrib.postgres.search.SearchVector("name", config="english", weight="A"),
-                    "||",
-                    django.contrib.postgres.search.SearchVector("description", config="english", weight="C"),
-                    django.contrib.postgres.search.SearchConfig("english"),
-                ),
-                name="product_search",
-            ),
+            model_name='product',
+            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.CombinedSearchVector(django.contrib.postgres.search.SearchVector('name', config='english', weight='A'), '||', django.contrib.postgres.search.SearchVector('description', config='english', weight='C'), django.contrib.postgres.search.SearchConfig('english')), name='product_search'),
         ),
         migrations.AddConstraint(
-            model_name="product",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("price_amount__gt", 0)), name="product_price_positive"
-            ),
+            model_name='product',
+            constraint=models.CheckConstraint(condition=models.Q(('price_amount__gt', 0)), name='product_price_positive'),
         ),
         migrations.AddConstraint(
-            model_name="product",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("currency__regex", "^[A-Z]{3}$")), name="product_currency_iso"
-            ),
+            model_name='product',
+            constraint=models.CheckConstraint(condition=models.Q(('currency__regex', '^[A-Z]{3}$')), name='product_currency_iso'),
         ),
         migrations.AddConstraint(
-            model_name="cartline",
-            constraint=models.UniqueConstraint(fields=("cart", "product"), name="cart_line_once_per_product"),
+            model_name='cartline',
+            constraint=models.UniqueConstraint(fields=('cart', 'product'), name='cart_line_once_per_product'),
         ),
         migrations.AddConstraint(
-            model_name="cartline",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("quantity__range", (1, 99))), name="cart_line_quantity_range"
-            ),
+            model_name='cartline',
+            constraint=models.CheckConstraint(condition=models.Q(('quantity__range', (1, 99))), name='cart_line_quantity_range'),
         ),
         migrations.AddIndex(
-            model_name="order",
-            index=models.Index(
-                models.F("status"),
-                models.OrderBy(models.F("created_at"), descending=True),
-                models.OrderBy(models.F("id"), descending=True),
-                name="order_by_status",
-            ),
+            model_name='order',
+            index=models.Index(models.F('status'), models.OrderBy(models.F('created_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='order_by_status'),
         ),
     ]

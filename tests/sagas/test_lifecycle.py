@@ -159,3 +159,18 @@ def test_purging_goes_on_batch_by_batch(world: World):
 
     assert out.getvalue() == "5 ended sagas are gone.\n"
     assert not SagaInstance.objects.exists()
+
+
+def test_the_purge_rests_after_each_batch_many_times_as_long_as_the_batch_took(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(5):
+        end_long_ago(run_trip(f"T{number}"))
+    # A clock on which every batch takes two seconds, and a rest takes none.
+    clock = iter(range(0, 100, 2))
+    rests: list[float] = []
+    monkeypatch.setattr("sagas.lifecycle.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sagas.lifecycle.sleep", rests.append)
+
+    assert purge(batch=2, rest=14) == 5
+    assert rests == [28, 28]
