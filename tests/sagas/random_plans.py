@@ -6,7 +6,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sagas.definition import Begin, NoCompensation, OnBug, Parallel, Pivot, RemoteStep, Retry, Step, remote, seconds
+from sagas.definition import (
+    Begin,
+    Lock,
+    NoCompensation,
+    OnBug,
+    Parallel,
+    Pivot,
+    RemoteStep,
+    Retry,
+    Step,
+    remote,
+    seconds,
+)
 from sagas.plan import Plan, plan_steps
 
 
@@ -14,7 +26,11 @@ from sagas.plan import Plan, plan_steps
 class Data: ...
 
 
-def _function(name: str, takes: int) -> Callable[..., Any]:
+Functions = Callable[[str, int], Callable[..., Any]]
+
+
+def nothing(name: str, takes: int) -> Callable[..., Any]:
+    """A step function of that name that does nothing."""
     function: Callable[..., Any] = (lambda ctx: None) if takes == 1 else (lambda ctx, receipt: None)
     function.__name__ = name
     return function
@@ -25,12 +41,12 @@ bug_rules = st.sampled_from(OnBug)
 
 
 @st.composite
-def _step(draw: st.DrawFn, name: str, *, undoable: bool) -> Step:
+def _step(draw: st.DrawFn, name: str, functions: Functions, *, undoable: bool) -> Step:
     is_remote = draw(st.booleans())
-    action = remote()(_function(name, 2)) if is_remote else _function(name, 1)
+    action = remote()(functions(name, 2)) if is_remote else functions(name, 1)
     words: dict[str, Any] = {"retry": draw(retries), "on_bug": draw(bug_rules), "skippable": draw(st.booleans())}
     if undoable:
-        undo = _function(f"undo_{name}", 2)
+        undo = functions(f"undo_{name}", 2)
         words |= draw(
             st.sampled_from(
                 [
@@ -48,24 +64,25 @@ def _step(draw: st.DrawFn, name: str, *, undoable: bool) -> Step:
 
 
 @st.composite
-def _places(draw: st.DrawFn, prefix: str, *, undoable: bool, most: int) -> list[Step | Parallel]:
+def _places(draw: st.DrawFn, prefix: str, functions: Functions, *, undoable: bool, most: int) -> list[Step | Parallel]:
     places: list[Step | Parallel] = []
     for place, members in enumerate(draw(st.lists(st.sampled_from([1, 2]), max_size=most))):
-        steps = [draw(_step(f"{prefix}{place}_{member}", undoable=undoable)) for member in range(members)]
+        names = [f"{prefix}{place}_{member}" for member in range(members)]
+        steps = [draw(_step(name, functions, undoable=undoable)) for name in names]
         places.append(steps[0] if members == 1 else Parallel(*steps))
     return places
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
+def plans(draw: st.DrawFn, functions: Functions = nothing, locks: tuple[Lock[Any], ...] = ()) -> Plan:
     items: list[Step | Parallel] = []
     if draw(st.booleans()):
-        items.append(Begin(_function("begin", 2), compensation=_function("undo_begin", 2)))
-    items += draw(_places("a", undoable=True, most=2))
+        items.append(Begin(functions("begin", 2), compensation=functions("undo_begin", 2)))
+    items += draw(_places("a", functions, undoable=True, most=2))
     if draw(st.sampled_from([True, True, True, False])) or not items:
         is_remote = draw(st.booleans())
-        action = remote()(_function("pivot", 2)) if is_remote else _function("pivot", 1)
+        action = remote()(functions("pivot", 2)) if is_remote else functions("pivot", 1)
         items.append(Pivot(action, retry=draw(retries), on_bug=draw(bug_rules)))
-        items += draw(_places("z", undoable=False, most=2))
+        items += draw(_places("z", functions, undoable=False, most=2))
     deadline = draw(st.sampled_from([None, seconds(20), seconds(50)]))
-    return Plan("test.random", 1, Data, deadline, (), plan_steps("test.random", items))
+    return Plan("test.random", 1, Data, deadline, locks, plan_steps("test.random", items))
