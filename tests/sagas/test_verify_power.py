@@ -4,7 +4,9 @@ Most are noticed by `verify` on a small plan. What needs two workers at the same
 What nothing misses is listed with its reason: see STAYS_GREEN.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from types import FunctionType
 
 import pytest
 from django.db import OperationalError
@@ -20,6 +22,9 @@ from tests.sagas.outside import SharedWorld
 from tests.sagas.plans import Retry, Trip, TripData, World
 
 Define = Callable[..., type[Saga[TripData]]]
+
+# What a rule is made of, and is replaced when it is taken out.
+PARTS = (FunctionType, str)
 
 soon = Retry(attempts=5, first=seconds(0.001), cap=seconds(0.002))
 
@@ -84,6 +89,21 @@ STAYS_GREEN = {
 }
 
 
+@pytest.fixture(autouse=True)
+def whole_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test took out is back after it: the rest of the run would test another engine."""
+
+    def parts() -> dict[tuple[str, str], object]:
+        modules = {name: vars(module) for name, module in sys.modules.items() if name.startswith("sagas.")}
+        return {(at, name): part for at in modules for name, part in modules[at].items() if type(part) in PARTS}
+
+    before = parts()
+    yield
+    monkeypatch.undo()
+    after = parts()
+    assert [where for where, part in before.items() if after.get(where) is not part] == []
+
+
 @pytest.mark.parametrize("rule", NOTICED_BY_VERIFY)
 def test_verify_notices_that_a_rule_is_gone(
     shared: SharedWorld, define: Define, monkeypatch: pytest.MonkeyPatch, rule: str
@@ -108,7 +128,7 @@ def test_another_test_notices_that_a_rule_is_gone(world: World, monkeypatch: pyt
     with monkeypatch.context() as patch:
         getattr(rules, rule)(patch)
         with pytest.raises((AssertionError, pytest.fail.Exception, OperationalError)):
-            NOTICED_BY_A_TEST[rule](world, monkeypatch)
+            NOTICED_BY_A_TEST[rule](world, patch)
 
 
 def test_every_rule_that_can_be_taken_out_is_noticed_or_has_a_reason():
