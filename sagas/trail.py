@@ -140,7 +140,7 @@ COMPENSATIONS_RUN_IN_REVERSE = planned_rule(
     "Steps are undone in the reverse order of the plan.",
     """,
     undone AS (
-        SELECT scope.id, plan.name, plan.place, min(event.id) AS began,
+        SELECT scope.id, plan.name, plan.place, min(event.id) FILTER (WHERE event.after <> 'WAIVED') AS began,
                max(event.id) FILTER (WHERE event.after <> 'RUNNING') AS ended
           FROM scope JOIN sagas_sagaevent event ON event.saga_id = scope.id
           JOIN plan ON (plan.definition, plan.version, plan.name)

@@ -1,13 +1,13 @@
 """Where a saga cannot get on by itself: what comes of skipping, waiving, abandoning and reviewing."""
 
 from sagas.audit import audit
-from sagas.definition import Pivot, Step, registry
-from sagas.engine import record
+from sagas.definition import NoCompensation, Pivot, Step, registry
+from sagas.engine import record, work
 from sagas.options import options
 from sagas.outcomes import Refused
 from tests.sagas.conftest import begin, begin_call, begin_trip, run
 from tests.sagas.operating import ask, do, open_door, refused, saga_for
-from tests.sagas.plans import World, effects
+from tests.sagas.plans import World, effects, release_seat, reserve_hotel, reserve_seat
 from tests.sagas.rows import snapshot, step_of
 
 
@@ -55,6 +55,21 @@ def test_waiving_lists_what_is_left_and_undoes_the_rest(world: World, operator):
     assert (saga.status, effects("T1")) == ("COMPENSATED", ["forgotten", "hotel"])
     assert done.detail == {"left_behind": ["reserve_hotel"], "receipt": None}
     assert step_of(saga, "reserve_hotel").compensation == "WAIVED"
+    assert audit().violations == ()
+
+
+def test_what_cannot_be_undone_may_be_waived_before_later_steps_are_undone(world: World, operator, define):
+    impossible = Step(reserve_hotel, no_compensation=NoCompensation.SUSPEND)
+    saga = begin(define(impossible, Step(reserve_seat, compensation=release_seat), Pivot(open_door)))
+    work(saga.pk)
+    work(saga.pk)
+    do("compensate", saga, ask(operator, saga))
+
+    do("waive", saga, ask(operator, saga), step="reserve_hotel")
+    run()
+
+    saga.refresh_from_db()
+    assert (saga.status, effects("T1")) == ("COMPENSATED", ["hotel"])
     assert audit().violations == ()
 
 
