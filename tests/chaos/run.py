@@ -10,8 +10,9 @@ from typing import Any
 
 from tests.chaos import evidence, verdict
 from tests.chaos.nemesis import LATEST_ACT, Nemesis
-from tests.chaos.shoppers import SCARCE, STOCK, Shoppers
+from tests.chaos.shoppers import ERRANDS, Shoppers
 from tests.chaos.tally import Tally
+from tests.chaos.wishes import SCARCE, STOCK
 from tests.chaos.world import WEATHER, ChaosFailed, World, wait_until
 
 REST_SECONDS = 120.0
@@ -124,9 +125,12 @@ def _run(world: World, result: Result) -> None:
 def _hollow(result: Result) -> list[str]:
     """What makes a green run worthless: a kind of fault that never struck, or a shop that hardly sold."""
     found = [f"the fault {kind!r} did not happen, or had no effect" for kind in result.tally.missing()]
-    confirmed, accepted = result.numbers["orders"].get("confirmed", 0), result.clients["orders accepted"]
+    confirmed = sum(result.numbers["orders"].get(status, 0) for status in verdict.SENT)
+    accepted = result.clients["orders accepted"]
     if confirmed < LEAST_CONFIRMED * max(accepted, 1):
         found.append(f"only {confirmed} of {accepted} orders were confirmed")
+    done = (*(f"{what} accepted" for what in ERRANDS), "returns inspected")
+    found += [f"nothing was counted as {what!r}" for what in done if not result.clients[what]]
     return found
 
 

@@ -4,20 +4,22 @@ Plain SQL and dictionaries: nothing here trusts the code that is tested.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.chaos.shoppers import GOOD_CARD, STOCK, Shoppers, Wish
+from tests.chaos.shoppers import Shoppers
+from tests.chaos.wishes import GOOD_CARD, NOWHERE, STOCK, Errand, Wish
 from tests.chaos.world import World
 
 Rows = list[dict[str, Any]]
 
 LIVE = "status NOT IN ('COMPLETED', 'COMPENSATED', 'ABANDONED', 'SUSPENDED')"
 PAID = ("confirmed", "shipped", "delivered")
+SENT = (*PAID, "returned")
 ORDERS = """
-    SELECT o.number, o.email, o.status, o.total_amount AS total, o.currency, o.created_at,
+    SELECT o.number, o.email, o.status, o.total_amount AS total, o.currency, o.created_at, o.ship_line1 AS line1,
            CASE WHEN EXISTS (SELECT FROM sagas_sagainstance other
                WHERE starts_with(other.business_key, o.number) AND other.status = 'SUSPENDED')
                THEN 'SUSPENDED' ELSE saga.status END AS saga,
@@ -26,7 +28,8 @@ ORDERS = """
       FROM shop_order o
       LEFT JOIN sagas_sagainstance saga ON saga.definition = 'shop.checkout' AND saga.business_key = o.number
       LEFT JOIN payments_payment payment ON payment.reference = o.number
-      LEFT JOIN shipping_shipment shipment ON shipment.reference = o.number
+      LEFT JOIN shipping_shipment shipment
+           ON shipment.reference = CASE o.parcel WHEN 1 THEN o.number ELSE o.number || '-' || o.parcel END
 """
 SOLD = """
     SELECT line.sku, sum(line.quantity)::int AS sold FROM shop_orderline line JOIN shop_order o ON o.id = line.order_id
@@ -52,7 +55,7 @@ def violations(world: World, shoppers: Shoppers, stock_before: dict[str, int]) -
         *at_rest(world),
         *money(orders, world.ledger("bank")),
         *parcels(orders, world.ledger("carrier")),
-        *stock(world, stock_before),
+        *stock(world, stock_before, broken(shoppers, orders)),
         *promises(shoppers, orders),
         *wishes_fulfilled(shoppers, orders),
         *audit(world),
@@ -102,35 +105,53 @@ def money(orders: dict[str, dict[str, Any]], ledger: Rows) -> Iterator[str]:
 
 
 def parcels(orders: dict[str, dict[str, Any]], ledger: Rows) -> Iterator[str]:
-    """The carrier's ledger against our orders: one label for a confirmed order, none that is paid for otherwise."""
-    labels = defaultdict(list)
+    """The carrier's ledger against our orders: what was sent has one label, ours; no other label is paid for."""
+    labels: dict[str, Rows] = defaultdict(list)
     for shipment in ledger:
         if shipment["tracking_code"]:
-            labels[shipment["reference"]].append(shipment)
-    for reference in labels.keys() - orders.keys():
-        yield f"the carrier has a label for {reference or 'nothing'}, which is no order"
+            number = order_of(shipment["reference"], orders)
+            labels[number].append(shipment)
+            if number not in orders:
+                yield f"the carrier has a label for {shipment['reference'] or 'nothing'}, which is no order"
     for number, order in orders.items():
-        paid_for = [label for label in labels[number] if label["refund_status"] not in ("submitted", "refunded")]
-        if len(labels[number]) > 1:
-            yield f"{number} has {len(labels[number])} labels, {len(paid_for)} of them not refunded"
+        for reference, times in Counter(label["reference"] for label in labels[number]).items():
+            if times > 1:
+                yield f"{number}: parcel {reference} has {times} labels"
         if order["saga"] == "SUSPENDED":
             continue
-        due = 1 if order["status"] in PAID else 0
+        paid_for = [label for label in labels[number] if label["refund_status"] not in ("submitted", "refunded")]
+        due = 1 if order["status"] in SENT else 0
         if len(paid_for) != due:
             yield f"{number} is {order['status']}: {len(paid_for)} labels are paid for, due are {due}"
         elif due and paid_for[0]["tracking_code"] != order["tracking_code"]:
             yield f"{number}: our label is {order['tracking_code']}, the carrier's {paid_for[0]['tracking_code']}"
 
 
-def stock(world: World, before: dict[str, int]) -> Iterator[str]:
+def order_of(reference: str, orders: dict[str, dict[str, Any]]) -> str:
+    """The order of a parcel: the second one of S-1 is S-1-2."""
+    return reference if reference in orders else (reference or "").rpartition("-")[0]
+
+
+def broken(shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Counter[str]:
+    """What came back and cannot be sold again, by sku."""
+    returns = [
+        (wish, errand)
+        for wish, order in placed(shoppers, orders)
+        if (errand := wish.asked("return")) and order["status"] == "returned"
+    ]
+    return Counter(wish.body["lines"][0]["sku"] for wish, errand in returns if errand.breaks_one)
+
+
+def stock(world: World, before: dict[str, int], broken: Counter[str]) -> Iterator[str]:
     sold = {row["sku"]: row["sold"] for row in world.rows(SOLD)}
     suspended_holds = bool(suspended(world))
     for row in world.rows("SELECT sku, on_hand, reserved FROM inventory_stockitem WHERE sku = ANY(%s)", list(before)):
         sku, gone = row["sku"], before[row["sku"]] - row["on_hand"]
-        if gone != sold.get(sku, 0):
-            yield f"{sku}: {gone} left the stock, {sold.get(sku, 0)} were sold"
-        if sold.get(sku, 0) > before[sku]:
-            yield f"{sku}: {sold[sku]} were sold, there were {before[sku]}"
+        due = sold.get(sku, 0) + broken[sku]
+        if gone != due:
+            yield f"{sku}: {gone} left the stock, {sold.get(sku, 0)} were sold, {broken[sku]} came back broken"
+        if due > before[sku]:
+            yield f"{sku}: {due} are gone, there were {before[sku]}"
         if row["reserved"] and not suspended_holds:
             yield f"{sku}: {row['reserved']} are still reserved"
 
@@ -164,18 +185,36 @@ def promises(shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Iterator[
 
 
 def wishes_fulfilled(shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Faults may delay an order, never decide it: what can be carried out is, what was cancelled or declined is not."""
+    """Faults may delay a wish, never decide it: what was accepted is carried out, if nothing else stands in its way."""
+    for wish, order in placed(shoppers, orders):
+        cancel, readdress, back = (wish.asked(what) for what in ("cancel", "readdress", "return"))
+        is_, number = f"is {order['status']}", order["number"]
+        if cancel and cancel.accepted and order["status"] != "cancelled":
+            yield f"{number} {is_}, though its cancellation was accepted"
+        if wish.can_be_carried_out and not cancel and order["status"] not in SENT:
+            yield f"{number} {is_}, though nothing stood in its way"
+        if wish.body["payment_token"] != GOOD_CARD and order["status"] != "cancelled":
+            yield f"{number} {is_}, though its card is declined"
+        if order["status"] in SENT and order["line1"] != (due := address_due(wish, readdress)):
+            yield f"{number} goes to {order['line1']}, due is {due}"
+        if back and back.is_inspected and order["status"] != ("returned" if back.accepted_goods else "delivered"):
+            yield f"{number} {is_}, though its return was {'' if back.accepted_goods else 'not '}accepted"
+        if order["status"] == "returned" and not (back and back.accepted_goods):
+            yield f"{number} was returned, which nobody asked for or the shop refused"
+
+
+def address_due(wish: Wish, readdress: Errand | None) -> str:
+    asked = readdress.address if readdress and readdress.accepted else {"postal_code": NOWHERE}
+    return str((wish.body["shipping_address"] if asked["postal_code"] == NOWHERE else asked)["line1"])
+
+
+def placed(shoppers: Shoppers, orders: dict[str, dict[str, Any]]) -> Iterator[tuple[Wish, dict[str, Any]]]:
+    """Each wish with its order, except of those that wait for a person."""
     by_email = {order["email"]: order for order in orders.values()}
     for wish in shoppers.wishes:
         order = by_email.get(wish.email)
-        if order is None or order["saga"] == "SUSPENDED":
-            continue
-        if wish.cancel_accepted and order["status"] != "cancelled":
-            yield f"{order['number']} is {order['status']}, though its cancellation was accepted"
-        if wish.can_be_carried_out and not wish.asked_to_cancel and order["status"] not in PAID:
-            yield f"{order['number']} is {order['status']}, though nothing stood in its way"
-        if wish.body["payment_token"] != GOOD_CARD and order["status"] != "cancelled":
-            yield f"{order['number']} is {order['status']}, though its card is declined"
+        if order is not None and order["saga"] != "SUSPENDED":
+            yield wish, order
 
 
 def told(body: dict[str, Any]) -> str:
