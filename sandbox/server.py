@@ -152,12 +152,17 @@ class Handler(BaseHTTPRequestHandler):
             self._send_trouble(413, "the body is too large")
             self.close_connection = True
             return None
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # Whoever sent it is gone in the middle of it: nothing is known of what was meant.
+            self.close_connection = True
+            return None
         url = urlsplit(self.path)
         return Request(
             method=self.command,
             path=url.path,
             query=dict(parse_qsl(url.query)),
-            body=self.rfile.read(length),
+            body=body,
             headers={name.lower(): value for name, value in self.headers.items()},
         )
 
