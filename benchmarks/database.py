@@ -17,7 +17,8 @@ def connect() -> psycopg.Connection[tuple[object, ...]]:
     return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, options="-c log_statement=none")
 
 
-def _range(batch: Batch) -> tuple[str, str]:
+def numbers(batch: Batch) -> tuple[str, str]:
+    """The first and the last."""
     return f"B{batch.first:09}", f"B{batch.first + batch.count - 1:09}"
 
 
@@ -25,7 +26,7 @@ def wait_for_ends(batch: Batch) -> None:
     """Look every 20 ms, which costs a contender that works in the background next to nothing."""
     until = time.monotonic() + PATIENCE_S
     with connect() as connection:
-        while _one(connection, _WAITING, batch.count, *_range(batch)):
+        while one(connection, _WAITING, batch.count, *numbers(batch)):
             if time.monotonic() > until:
                 raise TimeoutError(f"{batch} has not ended after {PATIENCE_S} s")
             time.sleep(0.02)
@@ -37,14 +38,14 @@ def latencies(batch: Batch, started: list[float]) -> list[float]:
         ends = connection.execute(
             "SELECT extract(epoch FROM ended_at)::float FROM bench_order "
             "WHERE number BETWEEN %s AND %s ORDER BY number",
-            _range(batch),
+            numbers(batch),
         ).fetchall()
     return [float(str(end)) - start for (end,), start in zip(ends, started, strict=True)]
 
 
 def wal_position() -> int:
     with connect() as connection:
-        return _one(connection, "SELECT (pg_current_wal_lsn() - '0/0')::bigint")
+        return one(connection, "SELECT (pg_current_wal_lsn() - '0/0')::bigint")
 
 
 def empty() -> None:
@@ -61,19 +62,19 @@ def check(batch: Batch) -> int:
     """How many orders ended as they should; raises if one did not, or if the stock is wrong."""
     with connect() as connection:
         expected = sum(not declined for *_, declined in _orders(batch))
-        confirmed = _one(
+        confirmed = one(
             connection,
             "SELECT count(*) FROM bench_order o JOIN bench_payment p ON p.order_id = number "
             "JOIN bench_shipment s ON s.order_id = number WHERE status = 'CONFIRMED' AND number BETWEEN %s AND %s",
-            *_range(batch),
+            *numbers(batch),
         )
-        cancelled = _one(
+        cancelled = one(
             connection,
             "SELECT count(*) FROM bench_order WHERE status = 'CANCELLED' AND number BETWEEN %s AND %s",
-            *_range(batch),
+            *numbers(batch),
         )
-        reserved = _one(connection, f"SELECT sum({STOCK} - stock) FROM bench_product")  # noqa: S608 - a constant
-        sold = _one(connection, "SELECT coalesce(sum(quantity), 0) FROM bench_order WHERE status = 'CONFIRMED'")
+        reserved = one(connection, f"SELECT sum({STOCK} - stock) FROM bench_product")  # noqa: S608 - a constant
+        sold = one(connection, "SELECT coalesce(sum(quantity), 0) FROM bench_order WHERE status = 'CONFIRMED'")
     if (confirmed, cancelled, reserved) != (expected, batch.count - expected, sold):
         raise AssertionError(f"{batch}: {confirmed=} {expected=} {cancelled=} {reserved=} {sold=}")
     return confirmed + cancelled
@@ -90,7 +91,7 @@ def log_statements(on: bool) -> None:
     time.sleep(0.5)  # each backend takes the new setting with its next statement
 
 
-def _one(connection: psycopg.Connection[tuple[object, ...]], query: str, *parameters: object) -> int:
+def one(connection: psycopg.Connection[tuple[object, ...]], query: str, *parameters: object) -> int:
     row = connection.execute(query.encode(), parameters).fetchone()
     assert row is not None
     return int(str(row[0])) if not isinstance(row[0], bool) else int(row[0])
