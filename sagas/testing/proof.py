@@ -18,7 +18,7 @@ _LEGEND = "C completed, B back (compensated), S suspended, W waits, - not starte
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One run with one disturbance (or two), and what came of it."""
+    """One run with one disturbance, or a ``pair`` of them, and what came of it."""
 
     route: str
     boundary: Boundary
@@ -27,6 +27,7 @@ class Case:
     violations: tuple[str, ...] = ()
     suspend_reason: str = ""
     seconds: float = 0.0
+    pair: bool = False
 
     def __str__(self) -> str:
         return f"{self.disturbance} at {self.boundary} (way {self.route})"
@@ -36,13 +37,14 @@ class Case:
 class Proof:
     """All cases of a verification, of ``possible`` ones. ``boundaries`` are those found on each way.
 
-    Print it for the matrix.
+    ``never_passed`` are the halves of steps that stand on no way: nothing is proved of them. Print it for the matrix.
     """
 
     saga: str
     seed: int
     possible: int = 0
     boundaries: dict[str, list[Boundary]] = field(default_factory=dict)
+    never_passed: list[str] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
 
     @property
@@ -61,8 +63,10 @@ class Proof:
     def __str__(self) -> str:
         parts = [self._summary()]
         for route, boundaries in self.boundaries.items():
-            singles = [case for case in self.cases if case.route == route]
+            singles = [case for case in self.cases if case.route == route and not case.pair]
             parts.append(_matrix(f"{self.saga}, way {route}", boundaries, singles))
+        parts += [f"no way passes {half}" for half in self.never_passed]
+        parts += [f"{_letter(case)} {case}" for case in self.cases if case.pair]
         return "\n".join([*parts, _LEGEND, *(f"! {violation}" for violation in self.violations)])
 
     def _summary(self) -> str:
@@ -78,8 +82,7 @@ class Proof:
 def _matrix(title: str, boundaries: list[Boundary], cases: Iterable[Case]) -> str:
     cells: dict[tuple[Boundary, str], str] = {}
     for case in cases:
-        letter = _LETTERS.get(case.end, case.end[:3])
-        cells[case.boundary, case.disturbance] = f"{letter}!" if case.violations else letter
+        cells[case.boundary, case.disturbance] = _letter(case)
     columns = list(dict.fromkeys(disturbance for _, disturbance in cells))
     width = max((len(str(boundary)) for boundary in boundaries), default=0)
     heads = "\n".join(f"{'':{width}}  {'| ' * n}{name}" for n, name in enumerate(columns))
@@ -88,3 +91,7 @@ def _matrix(title: str, boundaries: list[Boundary], cases: Iterable[Case]) -> st
         for boundary in boundaries
     )
     return f"{title}\n{heads}\n{rows}"
+
+
+def _letter(case: Case) -> str:
+    return f"{_LETTERS.get(case.end, case.end[:3])}{'!' if case.violations else ''}"

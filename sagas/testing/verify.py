@@ -2,12 +2,12 @@
 
 The boundaries are found by running the scenario once. Each case rebuilds the world, forks a worker
 that runs into one disturbance at one boundary, lets clean workers carry on, and checks everything.
+What only they pass, such as the end of a lease or a question to the other side, is broken after that.
 """
 
 import random
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -18,14 +18,14 @@ from sagas.definition import Saga
 from sagas.failpoints import refuse_in_production
 from sagas.models import SagaInstance
 from sagas.outcomes import Refused
-from sagas.plan import Plan
-from sagas.states import TERMINAL, Side
-from sagas.testing.boundaries import Answer, Boundary, Saboteur, Trigger
+from sagas.states import TERMINAL, SagaStatus
+from sagas.testing.boundaries import Boundary, Saboteur, Trigger
 from sagas.testing.disturbances import DISTURBANCES, NAMES, Disturbance
 from sagas.testing.proof import Case, Proof
 from sagas.testing.sample import drawn
+from sagas.testing.ways import Second, Way, ends_of, never_passed, refusal
 from sagas.testing.witness import Witness, World, engine_violations, world_violations
-from sagas.testing.workers import Child, drive, let_time_pass, settle
+from sagas.testing.workers import Child, drive, let_time_pass, no_survivors, settle
 
 Invariant = Callable[[], Iterable[object]]
 
@@ -33,7 +33,7 @@ Invariant = Callable[[], Iterable[object]]
 ROUNDS = 15
 # A pair's second disturbance strikes the worker that carries on, at one of its first places.
 SECOND_WITHIN = 25
-# What pairs are made of, unless ``disturbances`` leaves both out.
+# What pairs are made of, and what strikes a recovery, unless ``disturbances`` leaves both out.
 IN_PAIRS = ("kill", "pause")
 
 _FORGET = (
@@ -47,16 +47,6 @@ _FORGET = (
     "UPDATE sagas_sagainstance SET caused_by_id = NULL WHERE id = ANY(%(sagas)s)",
     "DELETE FROM sagas_sagainstance WHERE id = ANY(%(sagas)s)",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One way through the plan: forward, or back because its last step before the end is always refused."""
-
-    name: str
-    standing: dict[str, Answer]
-    boundaries: tuple[Boundary, ...] = ()
-    end: str = ""
 
 
 def verify(
@@ -80,7 +70,8 @@ def verify(
     first one stored. ``world`` is rebuilt for each case and asked what it saw; ``invariants`` return
     what is wrong. ``disturbances`` are names of `sagas.testing.NAMES`. A ``share`` below 1 runs that part of
     the cases, each disturbance and if possible each boundary at least once; it and ``pairs`` of kills and
-    pauses are drawn with ``seed``, which is printed. Without ``keep_going`` it ends with the first case that is wrong.
+    pauses are drawn with ``seed``, which is printed. A boundary that only a recovery passes is killed and paused at
+    after what led there. Without ``keep_going`` it ends with the first case that is wrong.
 
     Needs real commits (``transaction=True``) and a database without other live sagas. It forks, so the
     caller has no other threads, and keeps no connection open to anything that a step calls.
@@ -92,11 +83,12 @@ def verify(
     seed = random.randrange(2**32) if seed is None else seed  # noqa: S311 - repeatable, not secret
     proof = Proof(saga.plan.name, seed)
     verification = _Verification(saga, start, world, tuple(invariants), rounds, proof)
-    verification.prepare(ways)
-    for case in verification.cases([d for d in DISTURBANCES if d.name in disturbances], share, pairs):
-        proof.cases.append(case)
-        if case.violations and not keep_going:
-            break
+    with no_survivors():
+        verification.prepare(ways)
+        for case in verification.cases([d for d in DISTURBANCES if d.name in disturbances], share, pairs):
+            proof.cases.append(case)
+            if case.violations and not keep_going:
+                break
     verification.clean_up()
     sys.stdout.write(f"{proof}\n")
     if proof.violations:
@@ -117,8 +109,10 @@ class _Verification:
         self.saga, self.plan = saga, saga.plan
         self.start, self.world, self.invariants = start, world, invariants
         self.rounds, self.proof = rounds, proof
-        self.ways: list[_Way] = []
+        self.ways: list[Way] = []
         self.when_completed: Witness | None = None
+        # Each boundary that no undisturbed run passes, with the case in which a worker that carried on passed it.
+        self.recoveries: dict[Boundary, tuple[Way, Boundary, Disturbance]] = {}
         self.before = set(SagaInstance.objects.values_list("pk", flat=True))
         with connection.cursor() as cursor:
             cursor.execute("SELECT id FROM sagas_signal")
@@ -126,12 +120,13 @@ class _Verification:
 
     def prepare(self, ways: Collection[str]) -> None:
         """Find the boundaries."""
-        forward = self.discover(_Way("forward", {}))
+        forward = self.discover(Way("forward", {}))
         if "forward" in ways:
             self.ways.append(forward)
-        if "back" in ways and (refusal := _refusal(self.plan, forward.boundaries)):
-            self.ways.append(self.discover(_Way("back", {refusal: lambda: Refused("refused", "always")})))
+        if "back" in ways and (turn := refusal(self.plan, forward.boundaries)):
+            self.ways.append(self.discover(Way("back", {turn: lambda: Refused("refused", "always")})))
         self.proof.boundaries.update({way.name: list(way.boundaries) for way in self.ways})
+        self.proof.never_passed = never_passed(self.plan, {here.name for way in self.ways for here in way.boundaries})
 
     def cases(self, disturbances: list[Disturbance], share: float, pairs: int) -> Iterator[Case]:
         draw = random.Random(self.proof.seed)  # noqa: S311 - repeatable, not secret
@@ -141,14 +136,21 @@ class _Verification:
             for disturbance in disturbances
             for boundary in filter(disturbance.strikes, way.boundaries)
         ]
+        if not singles:
+            raise AssertionError(
+                f"{self.plan.name}: none of these disturbances strikes anywhere, so nothing is proved."
+            )
         self.proof.possible = len(singles)
         for single in drawn(singles, share, draw, lambda c: (c[0].name, c[2].name), lambda c: (c[0].name, c[1])):
             yield self.case(*single)
         kinds = [d for d in disturbances if d.name in IN_PAIRS]
+        after = [(case, Second(kind, there)) for there, case in self.recoveries.items() for kind in kinds]
+        for (way, boundary, trouble), then in drawn(after, share, draw, lambda found: found[1].disturbance.name):
+            yield self.case(way, boundary, trouble, then)
         for _ in range(pairs if kinds else 0):
             way = draw.choice(self.ways)
             boundary, first, second = draw.choice(way.boundaries), draw.choice(kinds), draw.choice(kinds)
-            yield self.case(way, boundary, first, (second, draw.randint(1, SECOND_WITHIN)))
+            yield self.case(way, boundary, first, Second(second, draw.randint(1, SECOND_WITHIN)))
 
     def clean_up(self) -> None:
         self.forget()
@@ -156,57 +158,54 @@ class _Verification:
 
     # --- one run ----------------------------------------------------------------------------------
 
-    def discover(self, way: _Way) -> _Way:
+    def discover(self, way: Way) -> Way:
         """Run undisturbed, and see what is passed; on the way back only from where it turns."""
         self.forget()
         self.world.rebuild()
         child = self.worker(way)
         how = child.wait()
         problems = child.broke or ([] if how == "ended" else [f"the worker was {how}"])
-        end, _, found = self.outcome(way)
+        end, reason, found = self.outcome(way)
         problems += found
+        if end == SagaStatus.SUSPENDED and not way.standing:
+            problems.append(f"it is SUSPENDED: {reason}")
         if problems or not child.passed:
             raise AssertionError(f"{self.plan.name}: the undisturbed run went wrong: {'; '.join(problems)}")
         if not way.standing:
             self.when_completed = self.world.witness()
         passed, turn = child.passed, next(iter(way.standing), None)
         first = next((n for n, here in enumerate(passed) if here.name == turn), 0)
-        return _Way(way.name, way.standing, tuple(passed[first:]), end)
+        return Way(way.name, way.standing, tuple(passed[first:]), end)
 
-    def case(
-        self, way: _Way, boundary: Boundary, first: Disturbance, second: tuple[Disturbance, int] | None = None
-    ) -> Case:
+    def case(self, way: Way, boundary: Boundary, first: Disturbance, second: Second | None = None) -> Case:
         started = monotonic()
         self.forget()
         self.world.rebuild()
         if first.for_ever and first.answer:
-            way = _Way(way.name, {**way.standing, boundary.name: first.answer}, end=way.end)
+            way = Way(way.name, {**way.standing, boundary.name: first.answer}, way.boundaries, way.end)
         problems = list(self.disturbed(way, boundary, first, second))
         end, reason, found = self.outcome(way)
         problems += found
-        if end not in (first.ends or (way.end,)):
-            problems.append(f"it ended {end or 'without a saga'}, expected {' or '.join(first.ends or (way.end,))}")
-        name = first.name if second is None else f"{first.name}, then {second[0].name} at place {second[1]}"
-        shown = boundary if second is None else Boundary(boundary.name, boundary.nth)
-        route = way.name if second is None else f"{way.name}, a pair"
-        return Case(route, shown, name, end, tuple(problems), reason, monotonic() - started)
+        ends = ends_of(self.plan, first) or (way.end,)
+        if end not in ends:
+            problems.append(f"it ended {end or 'without a saga'}, expected {' or '.join(ends)}")
+        name = first.name if second is None else f"{first.name}, then {second}"
+        seconds = monotonic() - started
+        return Case(way.name, boundary, name, end, tuple(problems), reason, seconds, pair=second is not None)
 
-    def disturbed(
-        self, way: _Way, boundary: Boundary, first: Disturbance, second: tuple[Disturbance, int] | None
-    ) -> Iterator[str]:
+    def disturbed(self, way: Way, boundary: Boundary, first: Disturbance, second: Second | None) -> Iterator[str]:
         """One worker that is disturbed, perhaps a second one, then a clean one; zombies wake up in between."""
-        trigger: Trigger = lambda here, count: here == boundary  # noqa: E731
-        child = self.worker(way, trigger, first)
+        child = self.worker(way, lambda here, count: here == boundary, first)
         workers, frozen = [child], [child] if child.wait() == "stopped" else []
         started = child.has_told("started")
         if second is not None:
-            trouble, place = second
-            other = self.worker(way, lambda here, count: count == place, trouble, started=started, others="give up")
+            # Of who was only stopped nobody repeats the request.
+            started = started or first.others in ("work", "cancel")
+            other = self.worker(way, second.strikes, second.disturbance, started=started, others="give up")
             workers.append(other)
             frozen += [other] if other.wait() == "stopped" else []
             started = started or other.has_told("started")
         if not (workers[-1].has_told("rests") and not frozen):
-            # Of who was only stopped nobody repeats the request.
             started = started or first.others in ("work", "cancel")
             clean = self.worker(way, started=started, others=first.others)
             workers.append(clean)
@@ -222,11 +221,22 @@ class _Verification:
             last.wait()
         if not child.has_told("reached"):
             yield f"{boundary} was not reached"
+        if second is not None and isinstance(second.place, Boundary) and not workers[1].has_told("reached"):
+            yield f"{second.place} was not reached"
+        if second is None and first.act is not None and "cancel" not in first.others:
+            self.remember_recovery(workers[1:2], (way, boundary, first))
         yield from (f"a worker broke: {words}" for worker in workers for words in worker.broke)
+
+    def remember_recovery(self, carried_on: list[Child], case: tuple[Way, Boundary, Disturbance]) -> None:
+        known = {here.name for way in self.ways for here in way.boundaries} | {here.name for here in self.recoveries}
+        for here in (here for worker in carried_on for here in worker.passed):
+            if here.name not in known:
+                known.add(here.name)
+                self.recoveries[here] = case
 
     def worker(
         self,
-        way: _Way,
+        way: Way,
         trigger: Trigger | None = None,
         disturbance: Disturbance | None = None,
         *,
@@ -300,7 +310,7 @@ class _Verification:
         now = self.versions()
         return [what for what, version in ended.items() if now.get(what) != version]
 
-    def outcome(self, way: _Way) -> tuple[str, str, list[str]]:
+    def outcome(self, way: Way) -> tuple[str, str, list[str]]:
         """Where the saga is, why if it is suspended, and everything that is wrong."""
         sagas = self.sagas()
         own = [saga for saga in sagas if saga.definition == self.plan.name]
@@ -318,14 +328,3 @@ class _Verification:
         with connection.cursor() as cursor:
             for statement in _FORGET:
                 cursor.execute(statement, {"sagas": sagas, "signals": self.signals_before})
-
-
-def _refusal(plan: Plan, passed: Iterable[Boundary]) -> str:
-    """The place at which the pivot says no, or without one the last action: the way back is the longest then."""
-    entries = [
-        f"call:{step.name}:action:before" if step.is_remote(Side.ACTION) else f"step:{step.name}:action:entry"
-        for step in plan.steps
-        if step.pivot or not any(other.pivot for other in plan.steps)
-    ]
-    names = {here.name for here in passed}
-    return next((entry for entry in reversed(entries) if entry in names), "")

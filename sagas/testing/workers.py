@@ -6,8 +6,8 @@ import os
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
@@ -85,7 +85,7 @@ def settle(rounds: int) -> None:
     drive()
 
 
-@dataclass
+@dataclass(eq=False)
 class Child:
     """A forked worker that runs ``body``. What it has to say stands in ``told``, also after it was killed."""
 
@@ -99,6 +99,7 @@ class Child:
 
     def start(self) -> "Child":
         self._pipe, write_end = os.pipe()
+        _alive.append(self)
         self.pid = os.fork()
         if self.pid == 0:
             self._run(write_end)
@@ -135,7 +136,14 @@ class Child:
             inherited.connection = None
 
     def wait(self) -> str:
-        """Until it has ended, or stopped itself: "ended", "killed" or "stopped"."""
+        """Until it has ended, or stopped itself: "ended", "killed" or "stopped". Who is interrupted here ends it."""
+        try:
+            return self._wait()
+        except BaseException:
+            self.end()
+            raise
+
+    def _wait(self) -> str:
         until, pause = monotonic() + PATIENCE_S, 0.0005
         while monotonic() < until:
             pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
@@ -143,7 +151,7 @@ class Child:
             if pid and os.WIFSTOPPED(status):
                 return "stopped"
             if pid:
-                os.close(self._pipe)
+                self._is_over()
                 return "killed" if os.WIFSIGNALED(status) else "ended"
             sleep(pause)
             pause = min(pause * 1.5, 0.003)
@@ -155,10 +163,17 @@ class Child:
         os.kill(self.pid, signal.SIGCONT)
 
     def end(self) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        os.close(self._pipe)
+        """At once, also when it is frozen."""
+        if self.pid:
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+        self._is_over()
+
+    def _is_over(self) -> None:
+        if self in _alive:
+            _alive.remove(self)
+            os.close(self._pipe)
 
     def has_told(self, what: str) -> bool:
         return any(line[0] == what for line in self.told)
@@ -177,6 +192,21 @@ class Child:
                 self._text += chunk
         *lines, self._text = self._text.split(b"\n")
         self.told += [json.loads(line) for line in lines]
+
+
+# Who was forked and has not ended, frozen ones among them.
+_alive: list[Child] = []
+
+
+@contextmanager
+def no_survivors() -> Iterator[None]:
+    """However the block is left, no worker that was forked in it outlives it."""
+    before = list(_alive)
+    try:
+        yield
+    finally:
+        for child in [child for child in _alive if child not in before]:
+            child.end()
 
 
 # --- what a worker does to itself -----------------------------------------------------------------

@@ -29,6 +29,8 @@ WEIGHTS = {
     "carrier stopped": 1,
 }
 FREEZE = "worker frozen past its lease"
+# Seconds between two faults at most: more often, and hardly anything is left running that could be broken.
+PROCESS_GAP, SERVICE_GAP = 6.0, 2.5
 LATEST_ACT = 6.0  # seconds after which no late copy of a call comes any more
 
 
@@ -107,7 +109,7 @@ class Nemesis:
                 self.processes.faults[kind]()
             except (*WEATHER, LookupError) as error:
                 self.tally.count(kind, seen=False, detail=f"{type(error).__name__}: {str(error).strip()[:80]}")
-            gap = min(gap, 3.0)
+            gap = min(gap, PROCESS_GAP)
 
     def _freeze(self, seconds: float) -> None:
         """One after the other, as long as there is time for a whole lease."""
@@ -138,7 +140,7 @@ class Nemesis:
             except WEATHER as error:
                 self.tally.note(f"{service} {fault} could not be set: {error}")
                 first.append((service, fault))
-            gap = min(gap, 1.5)
+            gap = min(gap, SERVICE_GAP)
 
     def _unseen(self) -> list[tuple[str, str]]:
         """Faults that were set and found no call to strike, or were forgotten when their service was stopped."""

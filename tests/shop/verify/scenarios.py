@@ -60,8 +60,6 @@ class Scenario:
 
 # Behind another saga: a checkout that is refused after its pivot waits for a person, and with it all in its line.
 IN_LINE = tuple(name for name in NAMES if name != "refused")
-# What has no way back is set aside for a person when it is asked to turn: a test of its own says so.
-NOT_TURNED = tuple(name for name in NAMES if name not in ("cancel", "kill, cancel", "done late", "deadline"))
 
 
 def number() -> str:
@@ -239,13 +237,11 @@ SCENARIOS = (
         GiveBack,
         cancelled_with_late_money(captured=False),
         bank_tells(captured=False),
-        disturbances=NOT_TURNED,
     ),
     Scenario(
         "late money, taken",
         GiveBack,
         cancelled_with_late_money(captured=True),
         bank_tells(captured=True),
-        disturbances=NOT_TURNED,
     ),
 )

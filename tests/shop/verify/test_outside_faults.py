@@ -16,7 +16,9 @@ from sagas.models import SagaInstance
 from sagas.outcomes import Refused
 from sagas.testing import Witness
 from sagas.testing.boundaries import Answer, Saboteur
+from sagas.testing.disturbances import DISTURBANCES
 from sagas.testing.sample import drawn
+from sagas.testing.ways import ends_of
 from sagas.testing.witness import engine_violations, world_violations
 from sagas.testing.workers import Child, drive, settle
 from tests.sandbox.processes import SandboxProcess
@@ -26,6 +28,7 @@ from tests.shop.verify.world import ShopWorld
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+CANCEL = next(disturbance for disturbance in DISTURBANCES if disturbance.name == "cancel")
 FAULTS = ("answer_lost", "error_after", "error", "late", "garbage", "twice", "down")
 # Long enough for a late request to come when all is over: time does not pass in a verification.
 LATE_S = 0.25
@@ -82,7 +85,7 @@ class Outside:
         if self.services[case.service].fired() != {case.fault: 1}:
             yield "the fault did not happen"
         end = self.own().status
-        if end not in {self.ends[case.way]} | ({"COMPLETED", "COMPENSATED"} if case.cancel else set()):
+        if end not in {self.ends[case.way], *(ends_of(self.scenario.saga.plan, CANCEL) if case.cancel else ())}:
             yield f"it ended {end}"
         yield from engine_violations(list(SagaInstance.objects.exclude(pk__in=self.before)))
         yield from world_violations(self.scenario.saga.plan, end, self.world.witness(), self.when_completed)
