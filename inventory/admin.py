@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
 
 from inventory import services
 from inventory.models import Reservation, ReservationLine, StockItem, StockMovement
 from ledger_admin import LedgerAdmin, LedgerInline
+from sagas.admin.touched import MAX_ROWS, BusinessRow, register_rows
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[StockMovement]
@@ -80,3 +82,20 @@ class StockMovementAdmin(LedgerAdmin):
         record = services.receive if entry["kind"] == "RECEIVED" else services.write_off
         obj.pk = record(entry["sku"], entry["quantity"], entry["note"])
         obj.refresh_from_db()
+
+
+def reservation_rows(references: list[str]) -> list[BusinessRow]:
+    """The reservations among what a saga names, for its page."""
+    found = Reservation.objects.filter(reference__in=references).prefetch_related("lines")[:MAX_ROWS]
+    return [
+        BusinessRow(
+            reservation.reference,
+            reverse("admin:inventory_reservation_change", args=[reservation.pk]),
+            reservation.get_status_display(),
+            ", ".join(str(line) for line in reservation.lines.all()),
+        )
+        for reservation in found
+    ]
+
+
+register_rows(Reservation, reservation_rows)

@@ -3,9 +3,12 @@
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 
 from ledger_admin import LedgerAdmin, LedgerInline
+from money import Money
 from payments.models import GatewayEvent, Payment, Refund
+from sagas.admin.touched import MAX_ROWS, BusinessRow, register_rows
 
 
 class RefundInline(LedgerInline):
@@ -44,3 +47,31 @@ class GatewayEventAdmin(LedgerAdmin):
     list_display = ["event_id", "kind", "reference", "status", "note", "received_at"]
     list_filter = ["status"]
     search_fields = ["event_id__exact", "reference__exact"]
+
+
+def payment_rows(references: list[str]) -> list[BusinessRow]:
+    """The payments among what a saga names, for its page."""
+    return [
+        BusinessRow(
+            payment.reference,
+            reverse("admin:payments_payment_change", args=[payment.pk]),
+            payment.get_status_display(),
+            _amounts(payment),
+        )
+        for payment in Payment.objects.filter(reference__in=references)[:MAX_ROWS]
+    ]
+
+
+def _amounts(payment: Payment) -> str:
+    """What was asked for, and how much of it was held, taken and given back."""
+    amounts = {
+        "of": payment.amount,
+        "authorized": payment.authorized_amount,
+        "captured": payment.captured_amount,
+        "refunded": payment.refunded_amount,
+    }
+    told = [f"{word} {Money(amount, payment.currency)}" for word, amount in amounts.items() if amount]
+    return ", ".join(filter(None, [*told, payment.decline_message]))
+
+
+register_rows(Payment, payment_rows)

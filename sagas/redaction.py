@@ -5,6 +5,7 @@ Stored tracebacks hold code lines only, never the values of variables.
 
 import re
 import traceback
+from typing import Any
 
 _SECRETS = (
     (re.compile(r"\b(?:sk|pk|rk|pm|tok|whsec|EZ[AT]K|Bearer|Basic)[_ ][A-Za-z0-9_\-+/=.]{4,}"), "[secret]"),
@@ -33,6 +34,21 @@ def redact(text: str) -> str:
         text = pattern.sub(blot, text)
     # Neither a NUL nor half of a surrogate pair can be stored in PostgreSQL.
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def redact_values(value: Any) -> Any:
+    """JSON values with the same blots; also what stands under a name that says it is a secret, whatever it is."""
+    if isinstance(value, dict):
+        return {
+            name: "[secret]" if held is not None and redact(f"{name}=x") != f"{name}=x" else redact_values(held)
+            for name, held in value.items()
+        }
+    if isinstance(value, list):
+        return [redact_values(held) for held in value]
+    if isinstance(value, str):
+        return redact(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "[number]" if is_number and redact(str(value)) != str(value) else value
 
 
 def message_of(text: str) -> str:

@@ -23,6 +23,7 @@ from sagas import locks
 from sagas import selectors as sagas
 from sagas.admin.links import register_resource_page
 from sagas.admin.paging import BoundedPaginator, beginning_with
+from sagas.admin.touched import MAX_ROWS, BusinessRow, register_rows
 from sagas.admin.words import badge
 from sagas.exceptions import LockTaken
 from shipping import selectors as shipping
@@ -208,7 +209,22 @@ def order_page(number: str) -> str:
     return reverse("admin:shop_order_by_number", args=[number])
 
 
+def order_rows(references: list[str]) -> list[BusinessRow]:
+    """The orders among what a saga names, for its page."""
+    found = Order.objects.filter(number__in=references)[:MAX_ROWS]
+    return [
+        BusinessRow(
+            order.number,
+            reverse("admin:shop_order_change", args=[order.pk]),
+            order.get_status_display(),
+            ", ".join(filter(None, [str(order.total), order.cancel_reason])),
+        )
+        for order in found
+    ]
+
+
 register_resource_page(ORDER, order_page)
+register_rows(Order, order_rows)
 
 
 def _around(order: Order) -> dict[str, Any]:

@@ -9,16 +9,22 @@ from django.utils.timezone import now
 
 from sagas.admin.links import resource_url, subject_url
 from sagas.admin.offers import Offer, offers_of
+from sagas.admin.plan_graph import Graph, graph_of
 from sagas.admin.plan_table import Place, places_of
+from sagas.admin.selectors import ahead_in_line, in_line_for
+from sagas.admin.timeline import Timeline, timeline_of
+from sagas.admin.touched import Touched, touched_by
 from sagas.admin.words import badge, moment, pretty_json, span
 from sagas.models import Operation, SagaEvent, SagaInstance, SemanticLock, StepAttempt
 from sagas.options import options
 from sagas.redaction import redact
-from sagas.selectors import waiting_words
-from sagas.states import SagaStatus
+from sagas.selectors import LockHolder, waiting_words
 
 MAX_ATTEMPTS = 100
 MAX_EVENTS = 200
+# What is shown before somebody asks for all of it.
+FIRST_ATTEMPTS = 10
+FIRST_EVENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +47,12 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class LockRow:
+    """A lock that the saga holds, and the first of those who wait for it."""
+
     row: SemanticLock
     url: str
     since: SafeString | str
+    in_line: list[SagaInstance]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +66,13 @@ class OperationRow:
 
 @dataclass(frozen=True, slots=True)
 class SagaPage:
-    """Everything the page shows. ``live``: it moves by itself, so the page asks again, every ``seconds``."""
+    """Everything the page shows. ``live``: it has not ended, so the page asks again, every ``seconds``.
+
+    ``whole``: with all attempts and events that are ever shown; the newest will do at first.
+    """
 
     saga: SagaInstance
+    whole: bool
     status: SafeString
     why: str
     subject_url: str
@@ -72,9 +85,13 @@ class SagaPage:
     deadline_words: str
     data: str
     locks: list[LockRow]
+    waits_for: LockHolder | None
+    touched: list[Touched]
     offers: list[Offer]
     places: list[Place]
     plan_is_known: bool
+    graph: Graph
+    timeline: Timeline
     attempts: list[AttemptRow]
     more_attempts: bool
     events: list[EventRow]
@@ -84,22 +101,20 @@ class SagaPage:
     last_event: int
 
 
-def rests(saga: SagaInstance) -> bool:
-    """Whether a saga stays where it is until a person acts: a signal or a freed lock may move any other."""
-    return saga.ended_at is not None or saga.status == SagaStatus.SUSPENDED
-
-
-def page_of(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser) -> SagaPage:
+def page_of(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser, *, whole: bool = False) -> SagaPage:
     """The page of a saga whose steps are loaded, for this person. A fixed number of queries."""
     attempts = list(saga.attempts.order_by("-started_at", "-id")[: MAX_ATTEMPTS + 1])
     events = list(saga.events.order_by("-id")[: MAX_EVENTS + 1])
+    shown_attempts = attempts[: MAX_ATTEMPTS if whole else FIRST_ATTEMPTS]
+    shown_events = events[: MAX_EVENTS if whole else FIRST_EVENTS]
     places, plan_is_known = places_of(saga)
     return SagaPage(
         saga=saga,
+        whole=whole,
         status=badge(saga.status),
         why=redact(waiting_words(saga)),
         subject_url=subject_url(saga),
-        live=not rests(saga),
+        live=saga.ended_at is None,
         seconds=2 if saga.wake_at else 10,
         started=moment(saga.created_at),
         ended=moment(saga.ended_at),
@@ -107,14 +122,18 @@ def page_of(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser) -> SagaP
         deadline=moment(saga.deadline_at),
         deadline_words=_deadline_words(saga),
         data=pretty_json(saga.data),
-        locks=[_lock_row(lock) for lock in saga.locks.order_by("resource_type", "resource_id")],
+        locks=[_lock_row(lock, waiters) for lock, waiters in in_line_for(saga)],
+        waits_for=ahead_in_line(saga),
+        touched=touched_by(saga, user),
         offers=offers_of(options(saga.pk, user)),
         places=places,
         plan_is_known=plan_is_known,
-        attempts=[_attempt_row(attempt) for attempt in attempts[:MAX_ATTEMPTS]],
-        more_attempts=len(attempts) > MAX_ATTEMPTS,
-        events=event_rows(events[:MAX_EVENTS]),
-        more_events=len(events) > MAX_EVENTS,
+        graph=graph_of(places),
+        timeline=timeline_of(saga, attempts[:MAX_ATTEMPTS]),
+        attempts=[_attempt_row(attempt) for attempt in shown_attempts],
+        more_attempts=len(attempts) > len(shown_attempts),
+        events=event_rows(shown_events),
+        more_events=len(events) > len(shown_events),
         operations=[_operation_row(done) for done in saga.operations.select_related("actor").order_by("-at")],
         caused=list(saga.caused.order_by("-id")[:20]),
         last_event=events[0].pk if events else 0,
@@ -139,8 +158,8 @@ def _deadline_words(saga: SagaInstance) -> str:
     return "turns back unless it passes its point of no return by then"
 
 
-def _lock_row(lock: SemanticLock) -> LockRow:
-    return LockRow(lock, resource_url(lock.resource_type, lock.resource_id), moment(lock.taken_at))
+def _lock_row(lock: SemanticLock, in_line: list[SagaInstance]) -> LockRow:
+    return LockRow(lock, resource_url(lock.resource_type, lock.resource_id), moment(lock.taken_at), in_line)
 
 
 def _attempt_row(attempt: StepAttempt) -> AttemptRow:

@@ -22,11 +22,15 @@ class StepRow:
     name: str
     kind: str
     where: str
+    action_status: str
     action: SafeString
     action_notes: list[str]
+    action_attempts: int
     compensation_name: str
+    compensation_status: str
     compensation: SafeString
     compensation_notes: list[str]
+    compensation_attempts: int
     due: SafeString | str
     receipt: str
     error: str
@@ -110,11 +114,15 @@ def _row(
         name=name,
         kind=kind.lower(),
         where=_where(planned),
+        action_status=step.action,
         action=badge(step.action),
         action_notes=_action_notes(saga, step, planned),
+        action_attempts=step.action_attempts,
         compensation_name=name_of(spec.compensation) if spec and spec.compensation else "",
+        compensation_status=step.compensation,
         compensation=badge(step.compensation, compensation=True),
         compensation_notes=_compensation_notes(step, planned),
+        compensation_attempts=step.compensation_attempts,
         due=moment(step.due_at),
         receipt=pretty_json(step.receipt) if step.receipt is not None else "",
         error=redact(step.error),

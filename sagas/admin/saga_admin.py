@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HTMX_STOP_POLLING
 
 from sagas import operations
+from sagas.admin.export import export_of
 from sagas.admin.filters import Definition, ForAPerson, Started, Status
 from sagas.admin.links import subject_url
 from sagas.admin.operating import operate
@@ -90,6 +91,7 @@ class SagaAdmin(ReadOnlyAdmin):
         name = "sagas_sagainstance"
         own = [
             path("<uuid:saga_id>/live/", wrap(self.live_view), name=f"{name}_live"),
+            path("<uuid:saga_id>/export/", wrap(self.export_view), name=f"{name}_export"),
             *(
                 path(
                     f"<uuid:saga_id>/{operation}/", wrap(self.operate_view), {"name": operation}, f"{name}_{operation}"
@@ -130,6 +132,15 @@ class SagaAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/sagas/parts/saga.html", {"page": page, "announce": True}, status=status)
 
     @method_decorator(never_cache)
+    @method_decorator(require_safe)
+    def export_view(self, request: HttpRequest, saga_id: UUID) -> HttpResponse:
+        """All of a saga as a JSON file, redacted: for a ticket, a colleague, a program."""
+        page = self._page(request, saga_id)
+        response = JsonResponse(export_of(page, request.user), json_dumps_params={"indent": 2})
+        response["Content-Disposition"] = f'attachment; filename="saga-{page.saga.pk}.json"'
+        return response
+
+    @method_decorator(never_cache)
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def operate_view(self, request: HttpRequest, saga_id: UUID, name: str) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -142,7 +153,7 @@ class SagaAdmin(ReadOnlyAdmin):
         saga = saga_for_page(saga_id) if saga_id else None
         if saga is None:
             raise Http404("There is no such saga.")
-        return page_of(saga, request.user)
+        return page_of(saga, request.user, whole=request.GET.get("history") == "whole")
 
 
 def _uuid(text: str) -> UUID | None:

@@ -2,9 +2,12 @@
 
 from uuid import UUID
 
-from sagas.models import SagaEvent, SagaInstance
-from sagas.selectors import with_steps
-from sagas.states import SagaStatus
+from django.db.models import Q
+
+from sagas.models import LockWaiter, SagaEvent, SagaInstance, SemanticLock
+from sagas.selectors import LockHolder, lock_holder, with_steps
+
+MOST_IN_LINE = 20
 
 
 def saga_for_page(saga_id: UUID) -> SagaInstance | None:
@@ -21,5 +24,31 @@ def is_at_version(saga_id: UUID, version: str) -> bool:
     """Whether a live saga is still at the version that a page shows. One look at its primary key."""
     if not version.isdecimal() or len(version) > 9:
         return False
-    live = SagaInstance.objects.filter(pk=saga_id, version=version, ended_at=None)
-    return live.exclude(status=SagaStatus.SUSPENDED).exists()
+    return SagaInstance.objects.filter(pk=saga_id, version=version, ended_at=None).exists()
+
+
+def in_line_for(saga: SagaInstance) -> list[tuple[SemanticLock, list[SagaInstance]]]:
+    """The locks of a saga, each with the first who wait for it. Two queries at most."""
+    locks = list(saga.locks.order_by("resource_type", "resource_id"))
+    wanted = [lock for lock in locks if lock.wanted]
+    if not wanted:
+        return [(lock, []) for lock in locks]
+    asked = Q()
+    for lock in wanted:
+        asked |= Q(resource_type=lock.resource_type, resource_id=lock.resource_id)
+    line = list(LockWaiter.objects.filter(asked).select_related("saga").order_by("id")[:MOST_IN_LINE])
+    return [
+        (
+            lock,
+            [w.saga for w in line if (w.resource_type, w.resource_id) == (lock.resource_type, lock.resource_id)],
+        )
+        for lock in locks
+    ]
+
+
+def ahead_in_line(saga: SagaInstance) -> LockHolder | None:
+    """Who holds what a saga waits in line for. No query unless it waits for a lock."""
+    if not saga.waiting_on or saga.waiting_on["kind"] != "lock":
+        return None
+    waiter = saga.waits_in_line.order_by("id").first()
+    return lock_holder(waiter.resource_type, waiter.resource_id) if waiter else None

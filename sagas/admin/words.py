@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
-from sagas.redaction import redact
+from sagas.redaction import redact_values
 
 MAX_JSON = 4_000
 
@@ -38,14 +38,19 @@ _TONES = {
 _COMPENSATION_TONES = {"SUCCEEDED": ("undone", "↩"), "RUNNING": ("back", "◀")}
 
 
-def badge(status: str, *, compensation: bool = False) -> SafeString:
-    """A status as a mark and a word."""
+def look(status: str, *, compensation: bool = False) -> tuple[str, str, str]:
+    """The tone, the mark and the word of a status."""
     tone, mark = _TONES.get(status, ("quiet", "•"))
     if compensation:
         tone, mark = _COMPENSATION_TONES.get(status, (tone, mark))
-    word = status.replace("_", " ").capitalize()
+    return tone, mark, status.replace("_", " ").capitalize()
+
+
+def badge(status: str, *, compensation: bool = False) -> SafeString:
+    """A status as a mark and a word."""
     return format_html(
-        '<span class="saga-badge saga-{}"><span aria-hidden="true">{}</span> {}</span>', tone, mark, word
+        '<span class="saga-badge saga-{}"><span aria-hidden="true">{}</span> {}</span>',
+        *look(status, compensation=compensation),
     )
 
 
@@ -77,5 +82,5 @@ def moment(at: datetime | None) -> SafeString | str:
 
 def pretty_json(value: Any) -> str:
     """JSON to be read, with what looks like a secret blotted out."""
-    text = redact(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True))
+    text = json.dumps(redact_values(value), indent=2, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= MAX_JSON else f"{text[:MAX_JSON]}\n… {len(text) - MAX_JSON} characters more"

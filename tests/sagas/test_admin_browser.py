@@ -100,6 +100,17 @@ def test_a_retry_by_keyboard_alone_ends_with_what_came_of_it(page: Page, setting
         worker.join(timeout=20)
 
 
+def test_whoever_is_about_to_press_stays_there_while_the_page_follows(page: Page) -> None:
+    saga = trip("down")
+    page.goto(url("change", saga))
+    page.get_by_role("link", name="Retry now").focus()
+
+    SagaInstance.objects.filter(pk=saga.pk).update(version=saga.version + 1, attention="look at me")
+
+    expect(page.get_by_text("Needs attention: look at me")).to_be_visible(timeout=10_000)
+    expect(page.get_by_role("link", name="Retry now")).to_be_focused()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1360])
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(

@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from sagas.redaction import MAX_MESSAGE, MAX_TRACEBACK, message_of, redact, traceback_of
+from sagas.redaction import MAX_MESSAGE, MAX_TRACEBACK, message_of, redact, redact_values, traceback_of
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,17 @@ def test_a_traceback_has_code_lines_and_causes_but_no_values_of_variables():
     assert 'raise ValueError("declined") from KeyError("x")' in shown
     assert "KeyError: 'x'" in shown
     assert "nobody may see" not in shown.replace('charge("a card that nobody may see")', "")
+
+
+def test_values_are_blotted_out_by_what_they_are_and_by_their_name():
+    stored = {
+        "access_token": "abc",
+        "who": ["ada@example.org", 4242424242424242, 12.5, True, None],
+        "intent_id": "pi_1",
+    }
+
+    assert redact_values(stored) == {
+        "access_token": "[secret]",
+        "who": ["[e-mail]", "[number]", 12.5, True, None],
+        "intent_id": "pi_1",
+    }
