@@ -7,7 +7,7 @@ MANAGE := DEBUG=true PYTHONWARNINGS=ignore::RuntimeWarning $(BIN)/python manage.
 TEMPLATES := $(wildcard templates */templates)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos bench check format
+.PHONY: help run test verify chaos bench check format
 
 help:  ## show the commands
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -17,6 +17,9 @@ run: .venv/installed  ## run the whole shop (PORT, DATA_DIR, DATABASE_URL, REDIS
 
 test: .venv/installed-dev  ## run the tests, on servers of their own
 	$(BIN)/pytest
+
+verify: .venv/installed-dev  ## break every plan at every boundary it has, all cases (SEED); a quarter of an hour
+	VERIFY=full $(if $(SEED),VERIFY_SEED=$(SEED)) $(BIN)/pytest -m verify
 
 chaos: .venv/installed-dev  ## break the running shop for SECONDS (SEED, ORDERS_PER_SECOND, WORKERS), then audit it
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from django.db import transaction
 
 from sagas.services import signal, start
@@ -9,6 +10,8 @@ from sagas.testing import verify
 from tests.sagas.conftest import begin
 from tests.sagas.outside import SharedWorld
 from tests.sagas.plans import Parcel, Return, Transfer, TransferData, Trip, TripData, inspection, parcel_back
+
+pytestmark = pytest.mark.verify
 
 # VERIFY=full runs every case, and more pairs. VERIFY_SEED draws the same ones again.
 FULL = os.environ.get("VERIFY") == "full"

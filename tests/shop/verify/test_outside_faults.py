@@ -26,7 +26,7 @@ from tests.shop.verify.scenarios import SCENARIOS, Scenario
 from tests.shop.verify.thinning import SEED, share_of, told
 from tests.shop.verify.world import ShopWorld
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.verify, pytest.mark.django_db(transaction=True)]
 
 CANCEL = next(disturbance for disturbance in DISTURBANCES if disturbance.name == "cancel")
 FAULTS = ("answer_lost", "error_after", "error", "late", "garbage", "twice", "down")

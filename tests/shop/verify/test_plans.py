@@ -12,7 +12,7 @@ from tests.shop.verify.scenarios import SCENARIOS, Scenario
 from tests.shop.verify.thinning import SEED, share_of, told
 from tests.shop.verify.world import ShopWorld
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.verify, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
