@@ -18,7 +18,7 @@ from config.up.parts import Stage
 
 TURN = 0.05  # seconds
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # before a part that ended is started again
-STABLE_AFTER = 20.0  # a part that ran this long has not failed at starting
+STABLE_AFTER = 5.0  # a part that ran this long has not failed at starting
 START_ATTEMPTS = 3
 START_SECONDS = 40.0
 
