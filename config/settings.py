@@ -150,6 +150,10 @@ RQ = {"JOB_CLASS": "rq.job.Job"}
 SAGAS_CALLS_IN_FLIGHT = env.int("SAGAS_CALLS_IN_FLIGHT", default=64)  # of one worker process
 SAGAS_KEEP_DAYS = env.int("SAGAS_KEEP_DAYS", default=30)  # after their end
 SAGAS_KEEP_TOUCHED_DAYS = env.int("SAGAS_KEEP_TOUCHED_DAYS", default=365)  # those a person touched
+# How events are carried: "local", through PostgreSQL alone, or "redis-streams", where other services take part.
+EVENTS_TRANSPORT = env.str("EVENTS_TRANSPORT", default="local")
+EVENTS_STREAM = env.str("EVENTS_STREAM", default="events")
+EVENTS_GROUP = env.str("EVENTS_GROUP", default="shop")  # what this service is called among the readers
 
 # --- The outside services -----------------------------------------------------------------
 SANDBOX = env.bool("SANDBOX", default=False)  # the demonstration bank and carrier may run

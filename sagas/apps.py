@@ -7,3 +7,4 @@ class SagasConfig(AppConfig):
     def ready(self) -> None:
         # Registers what is checked at the start and every minute, and what is done every hour.
         from sagas import checks, invariants, lifecycle  # noqa: F401
+        from sagas.choreography import retention  # noqa: F401

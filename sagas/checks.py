@@ -11,6 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
 from sagas.attempts import LEASE_MARGIN
+from sagas.choreography import events
+from sagas.choreography.broker import TRANSPORTS
 from sagas.codec import receipt_type
 from sagas.definition import registry
 from sagas.jobs import QUEUE
@@ -73,6 +75,22 @@ def definitions_are_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
             except TypeError as error:
                 hint = "Use dataclasses of str, int, bool, Decimal, datetime, UUID, lists and dicts of them."
                 found.append(Error(f"{plan.name}: {what} cannot be stored: {error}", hint=hint, id="sagas.E005"))
+    return found
+
+
+@register()
+def events_are_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Every event can be told as JSON, through a transport that is there."""
+    found: list[CheckMessage] = []
+    if settings.EVENTS_TRANSPORT not in TRANSPORTS:
+        hint = f"Set EVENTS_TRANSPORT to one of: {', '.join(TRANSPORTS)}."
+        found.append(Error(f"Events cannot be carried by {settings.EVENTS_TRANSPORT!r}.", hint=hint, id="sagas.E010"))
+    for payload, name in events.names.items():
+        try:
+            msgspec.json.schema(payload)
+        except TypeError as error:
+            hint = "Use dataclasses of str, int, bool, Decimal, datetime, UUID, lists and dicts of them."
+            found.append(Error(f"The payload of {name} cannot be told: {error}", hint=hint, id="sagas.E011"))
     return found
 
 

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import close_old_connections, connections
 
 from sagas.attempts import Call
+from sagas.choreography.broker import carry
 from sagas.engine import Moved, record, record_together, work, work_together
 from sagas.jobs import hint
 from sagas.outcomes import Outcome
@@ -32,6 +33,8 @@ SECONDS = 20.0
 POLL = 0.02
 # How many sagas share a commit at most.
 TOGETHER = 25
+# How long events may wait at most while sagas are due all the time.
+EVENTS_EVERY = 0.25
 # How long an answer that could not be written down lets others go first.
 RECORD_AGAIN = 1.0
 
@@ -75,6 +78,7 @@ class Driver:
         # Each call by its saga and token, with the end of its lease.
         self._under_way: dict[tuple[UUID, int], float] = {}
         self._left_behind = False
+        self._events_at = 0.0
         self._answers: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
         # Answers to be written down, each with the time from which to try.
         self._unrecorded: list[tuple[float, Call, Outcome]] = []
@@ -111,6 +115,8 @@ class Driver:
         room = min(TOGETHER, self._most_calls - len(self._under_way))
         if self._time_is_up() or room <= 0:
             return False
+        if monotonic() > self._events_at and self._carry_events():
+            return True
         if self._apart:
             done = work(self._apart.popleft())
             self._go_on([] if done is None else [done])
@@ -123,7 +129,12 @@ class Driver:
         if len(found) >= room:
             # There is work for another worker as well.
             hint()
-        return bool(found)
+        return bool(found) or self._carry_events()
+
+    def _carry_events(self) -> bool:
+        carried = carry()
+        self._events_at = monotonic() + EVENTS_EVERY
+        return carried
 
     def _go_on(self, found: Sequence[Moved | Call]) -> None:
         """Make the calls, and keep at hand what can go on."""

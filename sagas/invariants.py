@@ -137,6 +137,17 @@ PAST_ITS_PIVOT_A_SAGA_GOES_FORWARD = Rule(
     """,
 )
 
+# --- the outbox -----------------------------------------------------------------------------------
+
+THE_OUTBOX_IS_CARRIED = Rule(
+    "An event is carried to who subscribed within five minutes.",
+    """
+    SELECT NULL::uuid, subject || ' ' || type, 'due since ' || due_at || coalesce(', ' || nullif(error, ''), ''),
+           'carried; are the workers running?'
+      FROM sagas_outboxevent WHERE due_at IS NOT NULL AND time < statement_timestamp() - interval '5 minutes'
+    """,
+)
+
 # --- signals --------------------------------------------------------------------------------------
 
 SIGNALS_OF_ENDED_SAGAS_ARE_CONSUMED = Rule(
@@ -165,6 +176,7 @@ RULES = (
     LIVE_SAGAS_ARE_KNOWN_TO_THIS_CODE,
     PAST_ITS_PIVOT_A_SAGA_GOES_FORWARD,
     SIGNALS_OF_ENDED_SAGAS_ARE_CONSUMED,
+    THE_OUTBOX_IS_CARRIED,
     *TRAIL_RULES,
 )
 

@@ -315,3 +315,8 @@ class PeriodicJob(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+# --- choreography: Django looks for models here ---------------------------------------------------
+
+import sagas.choreography.models  # noqa: E402, F401

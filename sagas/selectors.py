@@ -26,10 +26,16 @@ class LockHolder:
     step: str
 
 
+_DUE = """
+    SELECT EXISTS (SELECT FROM sagas_sagainstance WHERE wake_at <= statement_timestamp())
+        OR EXISTS (SELECT FROM sagas_outboxevent WHERE due_at <= statement_timestamp())
+"""
+
+
 def is_anything_due() -> bool:
-    """Whether any saga can go on now. One look into the index of due sagas."""
+    """Whether any saga can go on now, or an event be carried. One look into the index of each."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM sagas_sagainstance WHERE wake_at <= statement_timestamp())")
+        cursor.execute(_DUE)
         return bool(cursor.fetchone()[0])
 
 

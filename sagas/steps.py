@@ -172,11 +172,13 @@ class Await(Step):
     """A step that waits for a signal of its own name, at most ``within``.
 
     ``action(ctx, payload)`` is local and runs in the commit that consumes the signal; the type of
-    ``payload`` is what a signal has to carry.
+    ``payload`` is what a signal has to carry. ``carried_by_others``: until it comes, others act for the
+    saga, so that it cannot be turned back on its own.
     """
 
     within: timedelta | None = None
     on_timeout: OnTimeout = OnTimeout.BACKWARD
+    carried_by_others: bool = False
 
 
 @dataclass(frozen=True)

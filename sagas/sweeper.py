@@ -7,6 +7,7 @@ from time import monotonic
 
 from django.db import close_old_connections
 
+from sagas.choreography.broker import receive
 from sagas.driver import drain_due
 from sagas.jobs import hint
 from sagas.periodic import run_due
@@ -22,8 +23,10 @@ PATIENCE_S = 3.0
 
 def sweep() -> bool:
     """Hint at what is due, or drive it here when no hint can be sent. Says whether anything was."""
+    # Other services send no hints.
+    came = receive()
     if not is_anything_due():
-        return False
+        return came
     if not hint():
         drain_due(PERIOD)
     return True

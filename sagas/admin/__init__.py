@@ -1,8 +1,17 @@
 """The operator's room in the Django admin: sagas, what they hold, and what people did to them."""
 
 from sagas.admin.audit_admin import OperationAdmin
+from sagas.admin.flow_admin import DeadLetterAdmin, FlowRunAdmin, OutboxEventAdmin
 from sagas.admin.lock_admin import LockAdmin
 from sagas.admin.periodic_admin import PeriodicJobAdmin
 from sagas.admin.saga_admin import SagaAdmin
 
-__all__ = ["LockAdmin", "OperationAdmin", "PeriodicJobAdmin", "SagaAdmin"]
+__all__ = [
+    "DeadLetterAdmin",
+    "FlowRunAdmin",
+    "LockAdmin",
+    "OperationAdmin",
+    "OutboxEventAdmin",
+    "PeriodicJobAdmin",
+    "SagaAdmin",
+]

@@ -158,4 +158,11 @@ BREAKS = [
         "undone",
         SIGNAL.format("test.trip", "undone", "parcel_back"),
     ),
+    (
+        "THE_OUTBOX_IS_CARRIED",
+        None,
+        "INSERT INTO sagas_outboxevent (event_id, type, source, subject, time, data, correlation_id, due_at, attempts,"
+        " error) SELECT id, 'a.b', '/a', 's', now() - interval '6 minutes', '{}', id, now(), 0, '' "
+        "FROM sagas_sagainstance LIMIT 1",
+    ),
 ]
