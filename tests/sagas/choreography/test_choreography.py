@@ -112,7 +112,7 @@ def test_an_event_delivered_again_and_again_is_handled_once(oven: Oven) -> None:
 
 
 def test_events_of_one_subject_come_in_order_and_others_do_not_wait(oven: Oven) -> None:
-    oven.accidents["read_note"] = [lambda: raise_(Transient("not now"))]
+    oven.accidents["read_note"] = [lambda: raise_(Transient("not now", retry_after=timedelta(milliseconds=200)))]
     with transaction.atomic():
         for number in (1, 2, 3):
             publish(Note(number), subject="late")
