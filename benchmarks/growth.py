@@ -97,6 +97,16 @@ def tell_pages() -> None:
         tell(f"{took:.0f} ms {address}")
 
 
+def tell_metrics() -> None:
+    from sagas.monitoring.metrics import SagaCollector
+    from sagas.monitoring.tally import count_new
+
+    began = time.perf_counter()
+    count_new()
+    tell(f"the first count of everything: {time.perf_counter() - began:.1f} s")
+    tell(f"the metrics: {milliseconds(lambda: list(SagaCollector().collect()))}")
+
+
 def tell_audit() -> None:
     from sagas.audit import audit, scope_of_next
 
@@ -149,6 +159,7 @@ def main() -> None:
             tell(f"{rate(engine, Batch(110_000_000, asked.live)):.0f} sagas a second in full ones")
             tell_disk()
             tell_looks("at rest")
+            tell_metrics()
             tell_pages()
             tell_audit()
             tell_under_an_old_snapshot(engine, asked.live)

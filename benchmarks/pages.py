@@ -59,6 +59,7 @@ def addresses(key: str, saga: UUID, row: int) -> list[str]:
         *of_saga,
         *api,
         reverse("admin:index"),
+        reverse("metrics"),
         reverse("admin:shop_order_by_number", args=[key]),
     ]
     return [address.replace("KEY", key) for address in asked]

@@ -167,6 +167,10 @@ CARRIER_WEBHOOK_SECRETS = env.list("CARRIER_WEBHOOK_SECRETS", default=["whsec_sa
 # So many failures in a row open the circuit to a service; nobody calls it for a while then.
 CIRCUIT_BREAKER_FAILURES = env.int("CIRCUIT_BREAKER_FAILURES", default=5)
 
+# --- Monitoring ---------------------------------------------------------------------------
+# What Prometheus sends as its bearer token to /metrics; without one only staff may read it.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+
 # --- API ------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     # The token first: its challenge makes a missing login a 401.

@@ -3,6 +3,7 @@ from django.urls import include, path
 
 from config.circuits import circuits_page, close_circuit
 from config.health import healthz, readyz
+from config.metrics import metrics
 from config.problem_pages import problems_page
 
 handler400 = "config.problems.bad_request"
@@ -13,6 +14,7 @@ handler500 = "config.problems.server_error"
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("admin/circuits/", admin.site.admin_view(circuits_page), name="circuits"),
     path("admin/circuits/<slug:name>/close/", admin.site.admin_view(close_circuit), name="close-circuit"),
     path("admin/", admin.site.urls),

@@ -123,7 +123,7 @@ def attempt_row(saga: LoadedSaga, task: Task, number: int, generation: int, outc
     }
     if outcome is None:
         return Attempt(**row)
-    row |= {"ended_at": saga.now, "outcome": outcome.kind, "message": message_of(outcome.message)}
+    row |= {"ended_at": saga.now + outcome.took, "outcome": outcome.kind, "message": message_of(outcome.message)}
     if outcome.kind is not OutcomeKind.DONE:
         row["fingerprint"] = _fingerprint(step, task.side, outcome)
     if outcome.error is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from sagas.monitoring import tally
 from sagas.periodic import periodic
 from sagas.states import LIVE, CompensationStatus, SagaStatus
 from sagas.steps import minutes
@@ -33,7 +34,7 @@ _INFLIGHT = """
 # What people touched, accepted or have still to look at is kept longer, and a cause as long as its effect.
 _ENDED = """
     SELECT id, definition, business_key FROM sagas_sagainstance s
-    WHERE ended_at < statement_timestamp() - %(after)s AND (
+    WHERE ended_at < least(statement_timestamp() - %(after)s, %(counted)s) AND (
         ended_at < statement_timestamp() - %(touched_after)s
         OR NOT (
             status = %(abandoned)s OR attention <> ''
@@ -98,7 +99,8 @@ def purge(
     In an hour ``most`` keeps up with ten million sagas a day.
 
     Those that a person operated on, that were abandoned, have a waived compensation or still raise
-    attention are kept for ``touched_after``. Live ones are never touched. Times are settings by default.
+    attention are kept for ``touched_after``. Live ones are never touched, nor what the metrics have not
+    counted yet. Times are settings by default.
     """
     if after is None:
         after = timedelta(days=settings.SAGAS_KEEP_DAYS)
@@ -111,6 +113,8 @@ def purge(
         "waived": CompensationStatus.WAIVED,
         "limit": batch,
     }
+    tally.count_new()
+    parameters["counted"] = tally.counted_until()
     purged = 0
     while purged < most:
         began = monotonic()

@@ -205,6 +205,7 @@ class SemanticLock(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint("resource_type", "resource_id", name="lock_one_holder_per_resource"),
         ]
+        indexes: ClassVar = [models.Index("taken_at", "id", name="lock_by_age")]
 
     def __str__(self) -> str:
         return f"{self.resource_type} {self.resource_id}"
@@ -317,6 +318,7 @@ class PeriodicJob(models.Model):
         return self.name
 
 
-# --- choreography: Django looks for models here ---------------------------------------------------
+# --- parts with rooms of their own: Django looks for models here ----------------------------------
 
-import sagas.choreography.models  # noqa: E402, F401
+import sagas.choreography.models  # noqa: E402
+import sagas.monitoring.models  # noqa: E402, F401

@@ -75,6 +75,7 @@ class OutcomeKind(StrEnum):
 class Outcome:
     """What came of one attempt. ``definite`` says that it certainly left no effect, or is done.
 
+    ``took`` is the time of a local step; a remote one lies between two commits, which tell the time.
     ``code`` and ``message`` are stored and shown in many places, so they are redacted from the outset.
     """
 
@@ -85,6 +86,7 @@ class Outcome:
     retry_after: timedelta | None = None
     definite: bool = True
     error: BaseException | None = None
+    took: timedelta = timedelta(0)
 
 
 def outcome_of(error: BaseException, *, called: bool) -> Outcome:

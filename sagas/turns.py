@@ -6,6 +6,7 @@ A turn has the effects of a step function, and says what is to be written of the
 import logging
 import random
 from dataclasses import replace
+from datetime import timedelta
 from time import monotonic
 from typing import NamedTuple
 
@@ -96,8 +97,12 @@ def _run(saga: LoadedSaga, step: PlannedStep, task: Task) -> Turn:
         if monotonic() - started > step.spec.timeout.total_seconds():
             raise Transient(f"{step.name} took longer than its time-out of {step.spec.timeout.total_seconds():g} s")
     except Exception as error:
-        raise StepRaised(saga, task, _rolled_back(error)) from error
-    return finish(saga, task, Outcome(OutcomeKind.DONE, receipt=receipt))
+        raise StepRaised(saga, task, replace(_rolled_back(error), took=_since(started))) from error
+    return finish(saga, task, Outcome(OutcomeKind.DONE, receipt=receipt, took=_since(started)))
+
+
+def _since(started: float) -> timedelta:
+    return timedelta(seconds=monotonic() - started)
 
 
 def _rolled_back(error: Exception) -> Outcome:
