@@ -258,7 +258,8 @@ def _store(taken: Sequence[Turn]) -> list[Moved | Call]:
     for turn in taken:
         if turn.move.after == turn.move.saga.state and turns.is_due(turn.move.saga, turn.move.after):
             raise AssertionError("it is due, but nothing of it can start")
-    changed = [turn.move for turn in taken if turn.move.after != turn.move.saga.state]
+    # Who was counted as late and only had to look is written too: that clears the count.
+    changed = [turn.move for turn in taken if turn.move.after != turn.move.saga.state or turn.move.saga.stalls]
     written = {saga.id: saga for saga in (writing.write(changed) if changed else ())}
     return [turn.call or _how(turn.move, written.get(turn.move.saga.id)) for turn in taken]
 

@@ -2,16 +2,19 @@
 
 import os
 import signal
+from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from sagas.definition import Step
 from sagas.driver import drain_due
 from sagas.engine import MAX_STALLS, work_together
 from sagas.models import SagaInstance
+from sagas.outcomes import Transient
+from sagas.services import OnConflict, start
 from tests.sagas.outside import SharedWorld
-from tests.sagas.plans import World, effect, effects
+from tests.sagas.plans import Transfer, TransferData, World, effect, effects
 from tests.sagas.rows import outcomes
 from tests.sagas.together import NOTE, begin_all, commits_counted, execute, note, statuses_of
 
@@ -130,6 +133,27 @@ def test_a_saga_that_was_late_with_others_steps_back_and_goes_on_by_itself_the_n
     for saga in sagas:
         saga.refresh_from_db()
     assert {saga.pk: saga.stalls for saga in sagas} == {saga.pk: 1 for saga in sagas} | {suspect.saga_id: 2}
+
+
+def test_a_saga_in_line_may_look_late_as_often_as_it_likes(world: World):
+    """Its look changes nothing while the holder is not done, which is no reason to suspect it."""
+    world.raises("move_money", Transient("not now", timedelta(hours=1)))
+    for number in ("T1", "T2"):
+        with transaction.atomic():
+            start(Transfer, TransferData(number, "A", "B"), key=number, on_conflict=OnConflict.WAIT)
+        drain_due()
+    second = SagaInstance.objects.get(business_key="T2")
+
+    # A worker was killed when it had counted this one among others.
+    execute("UPDATE sagas_sagainstance SET stalls = 1 WHERE id = %s", second.pk)
+    for _ in range(2 * MAX_STALLS):
+        execute(
+            "UPDATE sagas_sagainstance SET wake_at = clock_timestamp() - interval '1 minute' WHERE id = %s", second.pk
+        )
+        drain_due()
+        second.refresh_from_db()
+
+        assert (second.status, second.waiting_on["kind"], second.stalls) == ("WAITING", "lock", 0)
 
 
 def test_a_backlog_that_is_simply_late_shares_its_commits(world: World, define):

@@ -1,7 +1,5 @@
 """The test plans, broken at every boundary that they have."""
 
-import os
-
 import pytest
 from django.db import transaction
 
@@ -10,13 +8,11 @@ from sagas.testing import verify
 from tests.sagas.conftest import begin
 from tests.sagas.outside import SharedWorld
 from tests.sagas.plans import Parcel, Return, Transfer, TransferData, Trip, TripData, inspection, parcel_back
+from tests.thinning import FULL, SEED, share_of
 
 pytestmark = pytest.mark.verify
 
-# VERIFY=full runs every case, and more pairs. VERIFY_SEED draws the same ones again.
-FULL = os.environ.get("VERIFY") == "full"
-SHARE = 1.0 if FULL else 0.3
-SEED = int(os.environ["VERIFY_SEED"]) if "VERIFY_SEED" in os.environ else None
+SHARE = share_of(0.3)
 
 
 def begin_return() -> None:

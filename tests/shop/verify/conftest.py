@@ -8,15 +8,7 @@ import pytest
 
 from tests.sandbox.processes import SandboxProcess
 from tests.shop.verify.scenarios import Scenario
-from tests.shop.verify.thinning import told
 from tests.shop.verify.world import ShopWorld
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if told:
-        terminalreporter.section("the shop's plans, verified")
-    for line in told:
-        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

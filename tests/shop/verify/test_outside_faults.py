@@ -23,8 +23,8 @@ from sagas.testing.witness import engine_violations, world_violations
 from sagas.testing.workers import Child, drive, settle
 from tests.sandbox.processes import SandboxProcess
 from tests.shop.verify.scenarios import SCENARIOS, Scenario
-from tests.shop.verify.thinning import SEED, share_of, told
 from tests.shop.verify.world import ShopWorld
+from tests.thinning import SEED, share_of, told
 
 pytestmark = [pytest.mark.verify, pytest.mark.django_db(transaction=True)]
 

@@ -9,8 +9,8 @@ import pytest
 
 from sagas.testing import verify
 from tests.shop.verify.scenarios import SCENARIOS, Scenario
-from tests.shop.verify.thinning import SEED, share_of, told
 from tests.shop.verify.world import ShopWorld
+from tests.thinning import SEED, share_of, told
 
 pytestmark = [pytest.mark.verify, pytest.mark.django_db(transaction=True)]
 

@@ -1,4 +1,4 @@
-"""How much is run: all with ``VERIFY=full``, else what fits into a minute and a half, drawn with a seed.
+"""How much of a verification is run: all with ``VERIFY=full``, else a share of it, drawn with a seed.
 
 ``VERIFY_SEED`` repeats a run. At the end pytest prints what was run, of how much, and the seed.
 """
