@@ -39,6 +39,14 @@ DETAILS = (
     ORDERS, "payments_payment", "payments_refund", "payments_gatewayevent", "shipping_shipment",
     "shipping_trackingevent", "inventory_reservation", "inventory_stockmovement",
 )  # fmt: skip
+DASHBOARD = (
+    "",
+    "?period=15m",
+    "?period=24h",
+    "?period=7d",
+    "?period=7d&definition=bench.order",
+    "?definition=shop.checkout",
+)
 API = ("", "?status=COMPLETED", "?status=SUSPENDED", "?definition=shop.checkout", "?key=KEY", "?page_size=100")
 
 
@@ -53,7 +61,9 @@ def addresses(key: str, saga: UUID, row: int) -> list[str]:
     details = [reverse(f"admin:{name}_change", args=[row]) for name in DETAILS]
     of_saga = [reverse(f"admin:{SAGAS}_change", args=[saga]), reverse("api-saga", args=[saga])]
     api = [reverse("api-sagas") + query for query in API]
+    dashboard = [reverse("dashboard") + query for query in DASHBOARD]
     asked += [
+        *dashboard,
         *deep,
         *details,
         *of_saga,

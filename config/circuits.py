@@ -7,9 +7,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from circuit_breaker import Circuit, CircuitBreaker
+from sagas.admin.health import Health, register_services
 
 SERVICES = ("bank", "carrier")
 PERMISSION = "sagas.retry_saga"
@@ -21,6 +23,18 @@ def circuits() -> list[Circuit] | None:
         return [CircuitBreaker(name).state() for name in SERVICES]
     except redis.RedisError:
         return None
+
+
+def health_of_circuits() -> list[Health]:
+    """For the dashboard: the circuit to each service; nothing where nobody can tell."""
+    page = reverse("circuits")
+    return [
+        Health(f"Circuit to the {circuit.name}", circuit.state == "closed", circuit.state, page)
+        for circuit in circuits() or ()
+    ]
+
+
+register_services(health_of_circuits)
 
 
 def circuits_page(request: HttpRequest) -> HttpResponse:

@@ -5,6 +5,7 @@ from config.circuits import circuits_page, close_circuit
 from config.health import healthz, readyz
 from config.metrics import metrics
 from config.problem_pages import problems_page
+from sagas.admin.dashboard import dashboard_page
 
 handler400 = "config.problems.bad_request"
 handler403 = "config.problems.permission_denied"
@@ -17,6 +18,8 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("admin/circuits/", admin.site.admin_view(circuits_page), name="circuits"),
     path("admin/circuits/<slug:name>/close/", admin.site.admin_view(close_circuit), name="close-circuit"),
+    # In the place of the list of the app's tables.
+    path("admin/sagas/", admin.site.admin_view(dashboard_page), name="dashboard"),
     path("admin/", admin.site.urls),
     path("api/", include("config.api_urls")),
     path("problems/", problems_page, name="problems"),

@@ -162,6 +162,13 @@ class StepAttempt(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint("saga", "position", "side", "number", name="attempt_one_per_number"),
         ]
+        # Only what failed has a fingerprint, so an attempt that went well costs these nothing.
+        indexes: ClassVar = [
+            # What failed lately.
+            models.Index(fields=["-id"], name="attempt_failed", condition=~Q(fingerprint="")),
+            # Everything that failed in one way.
+            models.Index(fields=["fingerprint", "-id"], name="attempt_by_fingerprint", condition=~Q(fingerprint="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.step} {self.side} {self.number}"

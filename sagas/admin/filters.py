@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.timezone import now
 
+from sagas.admin.selectors import sagas_that_failed_with
 from sagas.definition import registry
 from sagas.models import SagaInstance
 from sagas.states import LIVE, SagaStatus
@@ -63,6 +64,21 @@ class Definition(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Sagas) -> Sagas:
         return queryset.filter(definition=self.value()) if self.value() else queryset
+
+
+class SameFailure(admin.SimpleListFilter):
+    """Sagas in which something failed in one way; asked for by a link, as from the dashboard."""
+
+    title = "failure"
+    parameter_name = "fingerprint"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name)
+        return [(chosen, f"Failed as {chosen}")] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: Sagas) -> Sagas:
+        chosen = self.value()
+        return queryset.filter(pk__in=sagas_that_failed_with(chosen)) if chosen else queryset
 
 
 class Started(admin.SimpleListFilter):

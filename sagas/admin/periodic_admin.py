@@ -28,14 +28,7 @@ class PeriodicJobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="outcome")
     def outcome(self, job: PeriodicJob) -> str:
-        if job.last_error:
-            return f"failed: {job.last_error}"
-        report = _report_of(job)
-        if report is None:
-            return "" if job.last_result is None else pretty_json(job.last_result)
-        wrong, orphans = len(report["violations"]), len(report["orphans"])
-        words = f"{wrong} violations" if wrong else "nothing is wrong"
-        return f"{words}, {orphans} orphans" if orphans else words
+        return outcome_of(job)
 
     @admin.display(description="last result")
     def result(self, job: PeriodicJob) -> SafeString:
@@ -49,6 +42,18 @@ class PeriodicJobAdmin(ReadOnlyAdmin):
             f"with all that ended since {report['since']}" if report["since"] else "everything",
         )
         return head + _table("Violations", report["violations"]) + _table("Orphans", report["orphans"])
+
+
+def outcome_of(job: PeriodicJob) -> str:
+    """What the last run came to, in words; empty where nothing is known of it."""
+    if job.last_error:
+        return f"failed: {job.last_error}"
+    report = _report_of(job)
+    if report is None:
+        return "" if job.last_result is None else pretty_json(job.last_result)
+    wrong, orphans = len(report["violations"]), len(report["orphans"])
+    words = f"{wrong} violations" if wrong else "nothing is wrong"
+    return f"{words}, {orphans} orphans" if orphans else words
 
 
 def _report_of(job: PeriodicJob) -> dict[str, Any] | None:

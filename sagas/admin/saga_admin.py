@@ -19,7 +19,7 @@ from django_htmx.http import HTMX_STOP_POLLING
 
 from sagas import operations
 from sagas.admin.export import export_of
-from sagas.admin.filters import Definition, ForAPerson, Started, Status
+from sagas.admin.filters import Definition, ForAPerson, SameFailure, Started, Status
 from sagas.admin.links import subject_url
 from sagas.admin.operating import operate
 from sagas.admin.page import SagaPage, page_of
@@ -35,7 +35,7 @@ from sagas.selectors import waiting_words, with_steps
 @admin.register(SagaInstance)
 class SagaAdmin(ReadOnlyAdmin):
     list_display = ["definition", "state", "about", "age", "why"]
-    list_filter = [ForAPerson, Status, Definition, Started]
+    list_filter = [ForAPerson, Status, Definition, Started, SameFailure]
     list_per_page = 50
     ordering = ["-id"]  # version 7: the newest first
     search_fields = ["business_key"]

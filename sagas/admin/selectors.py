@@ -4,7 +4,8 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from sagas.models import LockWaiter, SagaEvent, SagaInstance, SemanticLock
+from sagas.admin.paging import BoundedPaginator
+from sagas.models import LockWaiter, SagaEvent, SagaInstance, SemanticLock, StepAttempt
 from sagas.selectors import LockHolder, lock_holder, with_steps
 
 MOST_IN_LINE = 20
@@ -52,3 +53,11 @@ def ahead_in_line(saga: SagaInstance) -> LockHolder | None:
         return None
     waiter = saga.waits_in_line.order_by("id").first()
     return lock_holder(waiter.resource_type, waiter.resource_id) if waiter else None
+
+
+def sagas_that_failed_with(fingerprint: str) -> set[UUID]:
+    """The sagas of the newest attempts that failed in this way: of many, as many as a list counts."""
+    if not fingerprint.isalnum():
+        return set()
+    failed = StepAttempt.objects.filter(fingerprint=fingerprint).exclude(fingerprint="").order_by("-id")
+    return set(failed.values_list("saga_id", flat=True)[: BoundedPaginator.bound + 1])

@@ -1,5 +1,6 @@
 """The operator's pages in a browser: they follow a saga, and a retry is pressed with the keyboard alone."""
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -111,8 +112,36 @@ def test_whoever_is_about_to_press_stays_there_while_the_page_follows(page: Page
     expect(page.get_by_role("link", name="Retry now")).to_be_focused()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1360])
+def test_the_dashboard_is_reached_and_filtered_by_keyboard_alone(page: Page) -> None:
+    trip("down")
+    page.goto("/admin/")
+    page.get_by_role("link", name="Dashboard").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("In the last:").focus()
+    page.keyboard.press("ArrowDown")
+    while page.evaluate("document.activeElement.innerText") != "Show":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", name="In the last 24 hours")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"/admin/sagas/\?definition=&period=24h"))
+    expect(page.get_by_label("In the last:")).to_have_value("24h")
+
+
+def test_the_dashboard_shows_what_is_new_and_leaves_who_reads_it_where_they_are(page: Page) -> None:
+    saga = trip("no stamp", "ada")
+    page.goto("/admin/sagas/")
+    page.get_by_label("Definition:").select_option("tests.journey")  # chosen, and not sent yet
+    page.locator(f"#person-{saga.pk}").focus()
+
+    trip("no stamp", "grace")
+
+    expect(page.locator('[id^="person-"]')).to_have_count(2, timeout=15_000)
+    expect(page.locator(f"#person-{saga.pk}")).to_be_focused()
+    expect(page.get_by_label("Definition:")).to_have_value("tests.journey")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1360)])
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     page: Page, complaints: list[str], scheme: Any, width: int
 ) -> None:
@@ -120,7 +149,8 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 850})
 
-    for address in (url("change", lost), url("change", undone), url("resolve", lost), url("compensate", lost)):
+    pages = [url(name, saga) for name, saga in (("change", lost), ("change", undone), ("resolve", lost))]
+    for address in (*pages, url("compensate", lost), "/admin/sagas/?charts=numbers"):
         page.goto(address)
         assert complaints == []
         results = Axe().run(page, context="#content")
