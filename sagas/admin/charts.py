@@ -132,9 +132,7 @@ def share(part: int, whole: int) -> str:
 
 
 def _took(length: timedelta | None) -> str:
-    if length is None:
-        return "–"
-    return span(length) if length else "one commit"
+    return "–" if length is None else span(length)
 
 
 def _width(length: timedelta | None, slowest: timedelta) -> int:

@@ -29,7 +29,7 @@ FIRST_EVENTS = 20
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One try, with how long it took. A local step starts and ends in one commit."""
+    """One try, with how long it took."""
 
     row: StepAttempt
     outcome: SafeString
@@ -165,8 +165,6 @@ def _lock_row(lock: SemanticLock, in_line: list[SagaInstance]) -> LockRow:
 def _attempt_row(attempt: StepAttempt) -> AttemptRow:
     if attempt.ended_at is None:
         took = f"{span(now() - attempt.started_at)} so far"
-    elif attempt.ended_at == attempt.started_at:
-        took = "one commit"
     else:
         took = span(attempt.ended_at - attempt.started_at)
     outcome = badge(attempt.outcome or "RUNNING", compensation=attempt.side == "compensation" and not attempt.outcome)

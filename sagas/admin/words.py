@@ -57,6 +57,8 @@ def badge(status: str, *, compensation: bool = False) -> SafeString:
 def span(length: timedelta) -> str:
     """A length of time in its two largest units: ``2 h 5 min``; milliseconds below a second."""
     seconds = length.total_seconds()
+    if 0 < seconds < 0.001:
+        return "under 1 ms"
     if seconds < 1:
         return f"{max(seconds, 0) * 1000:.0f} ms"
     if seconds < 60:
