@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "shipping",
     "shop",
     "examples.travel",
+    "examples.video",
     "sandbox",
 ]
 
@@ -171,6 +172,9 @@ CIRCUIT_BREAKER_FAILURES = env.int("CIRCUIT_BREAKER_FAILURES", default=5)
 # --- Monitoring ---------------------------------------------------------------------------
 # What Prometheus sends as its bearer token to /metrics; without one only staff may read it.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+
+# --- Examples ------------------------------------------------------------------------------
+VIDEO_DIR = Path(env.str("VIDEO_DIR", default=str(DATA_DIR / "video")))  # shared by all hosts that run workers
 
 # --- API ------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -1,0 +1,1 @@
+"""Publishing a video: files, which no transaction covers, made and deleted by a saga."""
