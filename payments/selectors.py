@@ -1,10 +1,11 @@
 """What payments tells: the state of one payment, and whether the money adds up."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
 
-from payments.models import Payment
+from payments.models import GatewayEvent, Payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,22 @@ def payment_of(reference: str) -> PaymentView | None:
         decline_code=payment.decline_code,
         decline_message=payment.decline_message,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayEventView:
+    """What the bank told us by webhook, and what was made of it."""
+
+    kind: str
+    status: str
+    note: str
+    received_at: datetime
+
+
+def gateway_events_of(reference: str, most: int = 20) -> list[GatewayEventView]:
+    """What the bank told of a payment, the latest first."""
+    found = GatewayEvent.objects.filter(reference=reference).exclude(reference="").order_by("-id")[:most]
+    return [GatewayEventView(event.kind, event.get_status_display(), event.note, event.received_at) for event in found]
 
 
 def money_violations() -> list[MoneyViolation]:

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class SagasConfig(AppConfig):
@@ -9,3 +10,7 @@ class SagasConfig(AppConfig):
         from sagas import checks, invariants, lifecycle  # noqa: F401
         from sagas.choreography import retention  # noqa: F401
         from sagas.monitoring import tally  # noqa: F401
+        from sagas.roles import make_roles
+
+        # After the permissions are made: `django.contrib.auth` stands before us.
+        post_migrate.connect(make_roles)

@@ -103,8 +103,9 @@ def arguments(saga: LoadedSaga, task: Task) -> tuple[Any, ...]:
 
 
 def idempotency_key(saga: LoadedSaga, step: PlannedStep, side: Side) -> str:
-    """The same over all retries, and never the same for two sagas: ids are random, not counted."""
-    return f"{saga.id}:{step.name}:{side}"
+    """The same over all retries until somebody edits the data, and never the same for two sagas: ids are random."""
+    edit = f":edit{saga.edits}" if saga.edits else ""
+    return f"{saga.id}:{step.name}:{side}{edit}"
 
 
 def attempt_row(saga: LoadedSaga, task: Task, number: int, generation: int, outcome: Outcome | None = None) -> Attempt:

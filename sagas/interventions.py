@@ -33,6 +33,32 @@ def retry(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     return advance(plan, _moving(saga), now)
 
 
+def edit(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
+    """Try again what failed, with other data and so with new keys."""
+    reason = why_not_edit(saga)
+    if reason:
+        raise NotAllowed(reason)
+    for position, state in enumerate(saga.steps):
+        if state.failures or state.action is ActionStatus.FAILED:
+            saga = saga.with_step(position, action=ActionStatus.PENDING, failures=0, due_at=None, error="")
+    return advance(plan, _moving_unless_paused(saga), now)
+
+
+def why_not_edit(saga: SagaState) -> str:
+    """Why its data cannot be edited; empty when it can: its last attempt failed, definitely without effect."""
+    if saga.terminal:
+        return f"The saga has ended: {saga.status}."
+    if saga.backward:
+        return "The saga goes backward: what is undone is undone with the data it was done with."
+    if any(state.action is ActionStatus.UNKNOWN for state in saga.steps):
+        return "Nobody knows what became of a step: with a new key it could be done twice. Resolve it first."
+    if any(state.in_flight for state in saga.steps):
+        return "A call is under way; wait for its outcome."
+    if not any(state.failures or state.action is ActionStatus.FAILED for state in saga.steps):
+        return "No step of this saga has failed."
+    return ""
+
+
 def hurry(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     """End the backoffs: there is news. Budgets and outcomes stay; nothing changes where nothing pauses."""
     if saga.terminal or saga.status is SagaStatus.SUSPENDED:

@@ -1,6 +1,7 @@
 """The life of sagas beyond one run: would this code carry the live ones on, and when do the ended ones go."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic, sleep
@@ -9,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
+from sagas import denials
 from sagas.monitoring import tally
 from sagas.periodic import periodic
 from sagas.states import LIVE, CompensationStatus, SagaStatus
@@ -51,6 +53,8 @@ _PURGE = f"""
     attempts AS (DELETE FROM sagas_stepattempt a USING ended WHERE a.saga_id = ended.id),
     events AS (DELETE FROM sagas_sagaevent e USING ended WHERE e.saga_id = ended.id),
     operations AS (DELETE FROM sagas_operation o USING ended WHERE o.saga_id = ended.id),
+    proposals AS (DELETE FROM sagas_proposal p USING ended WHERE p.saga_id = ended.id),
+    bulk AS (UPDATE sagas_bulkitem i SET saga_id = NULL FROM ended WHERE i.saga_id = ended.id),
     signals AS (
         DELETE FROM sagas_signal g USING ended
         WHERE g.definition = ended.definition AND g.business_key = ended.business_key
@@ -92,6 +96,7 @@ def purge(
     batch: int = 200,
     most: int = 400_000,
     rest: float = REST,
+    tell: Callable[[int], object] = lambda purged: None,
 ) -> int:
     """Delete sagas that ended ``after`` ago, with all their rows, in batches of one commit each. Returns how many.
 
@@ -101,6 +106,7 @@ def purge(
     Those that a person operated on, that were abandoned, have a waived compensation or still raise
     attention are kept for ``touched_after``. Live ones are never touched, nor what the metrics have not
     counted yet. Times are settings by default.
+    ``tell`` gets the count after each batch.
     """
     if after is None:
         after = timedelta(days=settings.SAGAS_KEEP_DAYS)
@@ -122,6 +128,7 @@ def purge(
             cursor.execute(_PURGE, parameters)
             count = cursor.rowcount
         purged += count
+        tell(purged)
         if count < batch:
             break
         sleep(rest * (monotonic() - began))
@@ -130,5 +137,5 @@ def purge(
 
 @periodic(every=minutes(60), limit=minutes(30))
 def purge_ended() -> dict[str, int]:
-    """The hourly purge."""
-    return {"purged": purge()}
+    """The hourly purge, and what was denied long ago."""
+    return {"purged": purge(), "denials": denials.forget_old()}

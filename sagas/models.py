@@ -22,6 +22,8 @@ class SagaInstance(models.Model):
     definition_version = models.PositiveIntegerField()
     business_key = models.CharField(max_length=200)
     data = models.JSONField()
+    # How often an operator edited ``data``: each edit begins new idempotency keys.
+    edits = models.PositiveSmallIntegerField(db_default=0)
     status = models.CharField(max_length=12, choices=[(s, s.capitalize()) for s in SagaStatus])
     backward = models.BooleanField(default=False)
     pivot_passed = models.BooleanField(default=False)
@@ -47,6 +49,7 @@ class SagaInstance(models.Model):
             ("retry_saga", "Can retry a saga"),
             ("compensate_saga", "Can turn a saga back"),
             ("resolve_saga", "Can resolve an unknown outcome"),
+            ("edit_saga", "Can edit the data of a saga and retry it"),
             ("pause_saga", "Can pause and resume a saga"),
             ("reschedule_saga", "Can move and cancel a time limit"),
             ("skip_saga", "Can go past a step"),
@@ -86,6 +89,12 @@ class SagaInstance(models.Model):
                 fields=["-id"],
                 name="saga_for_a_person",
                 condition=~Q(attention="") | Q(status=SagaStatus.SUSPENDED),
+            ),
+            # Where nobody knows what became of a call: the engine still asks, or a person has to.
+            models.Index(
+                "id",
+                name="saga_unknown",
+                condition=Q(suspend_reason=SuspendReason.OUTCOME_UNKNOWN) | Q(waiting_on__kind="outcome"),
             ),
             models.Index("id", name="saga_live", condition=Q(status__in=sorted(LIVE))),
             # What ended lately: the auditor, the purge.
@@ -328,4 +337,5 @@ class PeriodicJob(models.Model):
 # --- parts with rooms of their own: Django looks for models here ----------------------------------
 
 import sagas.choreography.models  # noqa: E402
-import sagas.monitoring.models  # noqa: E402, F401
+import sagas.monitoring.models  # noqa: E402
+import sagas.operator_models  # noqa: E402, F401

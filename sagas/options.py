@@ -5,11 +5,12 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-from sagas import interventions, locks, machine, store
+from sagas import interventions, locks, machine, proposals, store
 from sagas.exceptions import UnknownSaga
 from sagas.operations import PERMISSIONS
 from sagas.plan import Plan
 from sagas.snapshot import SagaState
+from sagas.store import LoadedSaga
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ def options(saga_id: UUID, actor: AbstractBaseUser | AnonymousUser) -> list[Opti
     found = (
         _without_plan(saga.state) if saga.plan is None else _of(saga.plan, saga.state, tuple(locks.held_by(saga.id)))
     )
+    found.append(_confirm(saga, actor))
     by_name = {option.name: option for option in found}
     return [
         by_name[name]
@@ -57,6 +59,7 @@ def _of(plan: Plan, saga: SagaState, held: tuple[str, ...]) -> list[Option]:
     }
     return [
         Option("retry", interventions.why_not_retry(saga)),
+        Option("edit", interventions.why_not_edit(saga)),
         Option("compensate", f"The saga cannot be turned back: {turn_back}." if turn_back else ""),
         *(Option(name, "" if found else none[name], tuple(found)) for name, found in steps.items()),
         Option("pause", interventions.why_not_pause(saga)),
@@ -67,8 +70,20 @@ def _of(plan: Plan, saga: SagaState, held: tuple[str, ...]) -> list[Option]:
     ]
 
 
+def _confirm(saga: LoadedSaga, actor: AbstractBaseUser | AnonymousUser) -> Option:
+    """What somebody else proposed can be confirmed while it is unknown."""
+    open_steps = (
+        {s.name for s in saga.plan.steps if not interventions.why_not_resolve(saga.state, s)} if saga.plan else ()
+    )
+    proposed = [proposal for proposal in proposals.of_saga(saga.id) if proposal.step in open_steps]
+    by_others = tuple(proposal.step for proposal in proposed if proposal.actor_id != actor.pk)
+    own = "You proposed it yourself; somebody else has to confirm it."
+    nothing = "Nobody has proposed what became of a step."
+    return Option("confirm", "" if by_others else own if proposed else nothing, by_others)
+
+
 def _without_plan(saga: SagaState) -> list[Option]:
     """Only an ended saga can be looked after without its plan."""
     review = interventions.why_not_review(saga)
     unknown = "The code that is running has no plan that continues this saga."
-    return [Option(name, review if name == "review" else unknown) for name in PERMISSIONS]
+    return [Option(name, review if name == "review" else unknown) for name in PERMISSIONS if name != "confirm"]

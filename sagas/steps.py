@@ -64,8 +64,10 @@ class Remote(Generic[R]):
         prepare: StepFunction | None,
         record: StepFunction | None,
         refused: StepFunction | None,
+        service: str = "",
     ) -> None:
         self.call, self.prepare, self.record, self.refused = call, prepare, record, refused
+        self.service = service
         self.__name__, self.__doc__, self.__module__ = call.__name__, call.__doc__, call.__module__
 
     def __call__(self, *args: Any) -> R:
@@ -73,7 +75,11 @@ class Remote(Generic[R]):
 
 
 def remote(
-    *, prepare: StepFunction | None = None, record: StepFunction | None = None, refused: StepFunction | None = None
+    *,
+    prepare: StepFunction | None = None,
+    record: StepFunction | None = None,
+    refused: StepFunction | None = None,
+    service: str = "",
 ) -> Callable[[Callable[..., R]], Remote[R]]:
     """Mark a step function as remote: two commits stand round its call, none of them open during it.
 
@@ -81,9 +87,9 @@ def remote(
     call and returns the request that the call gets; ``record(ctx, receipt)`` and
     ``refused(ctx, Refused)`` run in the commit that stores the outcome. The call itself touches
     no rows; it runs on a thread, within ``ctx.timeout``, and is repeated with the same
-    ``ctx.idempotency_key`` whenever its outcome is in doubt.
+    ``ctx.idempotency_key`` whenever its outcome is in doubt. ``service`` names what is called, for people.
     """
-    return lambda call: Remote(call, prepare, record, refused)
+    return lambda call: Remote(call, prepare, record, refused, service)
 
 
 @dataclass(frozen=True, slots=True)

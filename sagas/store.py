@@ -29,6 +29,7 @@ class LoadedSaga:
     key: str
     json_data: Any
     version: int
+    edits: int
     stalls: int
     state: SagaState
     now: datetime
@@ -41,7 +42,7 @@ class LoadedSaga:
 
 
 _SAGA_COLUMNS = """
-    id, definition, definition_version, business_key, data::text AS data, version, stalls,
+    id, definition, definition_version, business_key, data::text AS data, version, edits, stalls,
     statement_timestamp() AS now, status, backward, pivot_passed, generation, deadline_at, wake_at,
     waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until
 """
@@ -191,6 +192,7 @@ def _loaded(
         key=row["business_key"],
         json_data=json.loads(row["data"]),
         version=row["version"],
+        edits=row["edits"],
         stalls=row["stalls"],
         now=row["now"],
         plan=plan,

@@ -70,7 +70,7 @@ def next_turn(saga: LoadedSaga) -> Turn:
         failpoints.enter("advance")
         return Turn(Move(saga, state, why=state.failure["message"] if state.failure else ""))
     step = plan.steps[task.position]
-    return _begin(saga, step, task) if step.is_remote(task.side) else _run(saga, step, task)
+    return begin(saga, step, task) if step.is_remote(task.side) else _run(saga, step, task)
 
 
 def _with_locks(saga: LoadedSaga, plan: Plan) -> LoadedSaga:
@@ -136,7 +136,7 @@ def finish(saga: LoadedSaga, task: Task, outcome: Outcome) -> Turn:
 # --- a remote step --------------------------------------------------------------------------------
 
 
-def _begin(saga: LoadedSaga, step: PlannedStep, task: Task) -> Turn:
+def begin(saga: LoadedSaga, step: PlannedStep, task: Task) -> Turn:
     """Before the call: the intent, its key, its lease and its fencing token."""
     function = step.function(task.side)
     assert isinstance(function, Remote)

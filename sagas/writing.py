@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -131,6 +132,15 @@ def write(moves: Sequence[Move]) -> list[LoadedSaga]:
 def write_one(saga: LoadedSaga, after: SagaState, *, actor: str, why: str) -> LoadedSaga:
     """`write` for whoever changes the course of one saga."""
     return write([Move(saga, after, (), actor, why)])[0]
+
+
+def replace_data(saga_id: UUID, data: Any) -> None:
+    """Give a saga other data, as an operator edited it: its idempotency keys are new from then on."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE sagas_sagainstance SET data = %s::jsonb, edits = edits + 1 WHERE id = %s",
+            [json.dumps(data), saga_id],
+        )
 
 
 def _add(rows: dict[str, list[dict[str, Any]]], move: Move) -> None:

@@ -6,4 +6,14 @@ class ShopConfig(AppConfig):
 
     def ready(self) -> None:
         # Connects the cart to the login, registers the plans, what is audited and what is done periodically.
-        from shop import audit, cancellation, carts, checkout, news, readdressing, returning  # noqa: F401
+        # And tells the operator's room what its sagas are about.
+        from shop import (  # noqa: F401
+            audit,
+            cancellation,
+            carts,
+            checkout,
+            news,
+            operators_room,
+            readdressing,
+            returning,
+        )

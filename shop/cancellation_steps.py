@@ -34,7 +34,7 @@ def keep_order(ctx: Ctx, receipt: None) -> Mail:
     return _mail(order, "is not cancelled", why_not_cancelled(ctx.failure.code if ctx.failure else ""))
 
 
-@remote(prepare=keep_order)
+@remote(prepare=keep_order, service="mail")
 def tell_that_order_stands(ctx: Ctx, mail: Mail) -> None:
     """Whoever asked is told why it came to nothing; or that the checkout itself was faster."""
     deliver(ctx, mail)
@@ -58,7 +58,7 @@ def record_shipment_cancelled(ctx: Ctx, receipt: None) -> None:
     shipping.record_cancelled(order_with_lines(ctx.data.order_number).shipment_reference)
 
 
-@remote(prepare=begin_cancel_shipment, record=record_shipment_cancelled)
+@remote(prepare=begin_cancel_shipment, record=record_shipment_cancelled, service="carrier")
 def cancel_shipment(ctx: Ctx, request: shipping.CancelRequest) -> None:
     """Give the label back. The carrier refuses when the parcel is on its way; then the order stands."""
     with carrier_answers():
@@ -68,7 +68,7 @@ def cancel_shipment(ctx: Ctx, request: shipping.CancelRequest) -> None:
 # --- the money and the goods --------------------------------------------------------------------------
 
 
-@remote(prepare=giving_back.begin_refund, record=giving_back.record_refund)
+@remote(prepare=giving_back.begin_refund, record=giving_back.record_refund, service="bank")
 def refund_payment(ctx: Ctx, request: payments.RefundRequest) -> payments.RefundReceipt:
     return giving_back.refund(ctx, request)
 
@@ -87,7 +87,7 @@ def compose_cancelled(ctx: Ctx) -> Mail:
     return _mail(order, "is cancelled", body)
 
 
-@remote(prepare=compose_cancelled)
+@remote(prepare=compose_cancelled, service="mail")
 def send_cancelled(ctx: Ctx, mail: Mail) -> None:
     deliver(ctx, mail)
 

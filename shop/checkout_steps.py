@@ -81,7 +81,7 @@ def record_decline(ctx: Ctx, refused: Refused) -> None:
     payments.record_declined(ctx.data.order_number, refused.code, refused.message)
 
 
-@remote(prepare=open_payment, record=record_authorization, refused=record_decline)
+@remote(prepare=open_payment, record=record_authorization, refused=record_decline, service="bank")
 def authorize_payment(ctx: Ctx, request: payments.AuthorizationRequest) -> payments.Authorization:
     """Have the bank hold the order's total; nothing is taken yet."""
     with bank_answers():
@@ -101,7 +101,7 @@ def record_void(ctx: Ctx, receipt: None) -> None:
     payments.record_voided(ctx.data.order_number)
 
 
-@remote(prepare=begin_void, record=record_void)
+@remote(prepare=begin_void, record=record_void, service="bank")
 def void_payment(ctx: Ctx, request: payments.VoidRequest) -> None:
     """Have the bank let go of the money; also of an authorization that nobody knows the outcome of."""
     with bank_answers():
@@ -116,7 +116,7 @@ def record_capture(ctx: Ctx, capture: payments.Capture) -> None:
     payments.record_captured(ctx.data.order_number, capture)
 
 
-@remote(prepare=begin_capture, record=record_capture)
+@remote(prepare=begin_capture, record=record_capture, service="bank")
 def capture_payment(ctx: Ctx, request: payments.CaptureRequest) -> payments.Capture:
     """Take the money: from here on the order is carried out."""
     with bank_answers():
@@ -153,7 +153,7 @@ def record_booking_refused(ctx: Ctx, refused: Refused) -> None:
     shipping.record_refused(ctx.data.order_number, refused.code, refused.message)
 
 
-@remote(prepare=open_shipment, record=record_booking, refused=record_booking_refused)
+@remote(prepare=open_shipment, record=record_booking, refused=record_booking_refused, service="carrier")
 def book_shipment(ctx: Ctx, request: shipping.BookingRequest) -> shipping.Booking:
     with carrier_answers():
         return shipping.book(request, key=ctx.idempotency_key, timeout=ctx.timeout)
@@ -172,7 +172,7 @@ def record_shipment_cancelled(ctx: Ctx, receipt: None) -> None:
     shipping.record_cancelled(ctx.data.order_number)
 
 
-@remote(prepare=begin_cancel_shipment, record=record_shipment_cancelled)
+@remote(prepare=begin_cancel_shipment, record=record_shipment_cancelled, service="carrier")
 def cancel_shipment(ctx: Ctx, request: shipping.CancelRequest) -> None:
     with carrier_answers():
         shipping.cancel(request, key=ctx.idempotency_key, timeout=ctx.timeout)
@@ -197,6 +197,6 @@ def compose_confirmation(ctx: Ctx) -> Mail:
     return Mail(order.email, f"Your order {order.number} is confirmed", body)
 
 
-@remote(prepare=compose_confirmation)
+@remote(prepare=compose_confirmation, service="mail")
 def send_confirmation(ctx: Ctx, mail: Mail) -> None:
     deliver(ctx, mail)

@@ -38,7 +38,7 @@ def record_given_back(ctx: Ctx, receipt: None) -> None:
     payments.record_given_back(ctx.data.event_id)
 
 
-@remote(prepare=find_late_money, record=record_given_back)
+@remote(prepare=find_late_money, record=record_given_back, service="bank")
 def give_late_money_back(ctx: Ctx, money: payments.LateMoney) -> None:
     with bank_answers():
         payments.give_late_money_back(money, key=ctx.idempotency_key, timeout=ctx.timeout)

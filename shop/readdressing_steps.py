@@ -36,7 +36,7 @@ def keep_address(ctx: Ctx, receipt: None) -> Mail:
     return _mail(order, "keeps its address", why)
 
 
-@remote(prepare=keep_address)
+@remote(prepare=keep_address, service="mail")
 def tell_that_address_stands(ctx: Ctx, mail: Mail) -> None:
     deliver(ctx, mail)
 
@@ -68,7 +68,7 @@ def record_new_parcel_refused(ctx: Ctx, refused: Refused) -> None:
     shipping.record_refused(ctx.data.reference, refused.code, refused.message)
 
 
-@remote(prepare=open_new_parcel, record=record_new_parcel, refused=record_new_parcel_refused)
+@remote(prepare=open_new_parcel, record=record_new_parcel, refused=record_new_parcel_refused, service="carrier")
 def book_new_parcel(ctx: Ctx, request: shipping.BookingRequest) -> shipping.Booking:
     with carrier_answers():
         return shipping.book(request, key=ctx.idempotency_key, timeout=ctx.timeout)
@@ -87,7 +87,7 @@ def record_new_parcel_cancelled(ctx: Ctx, receipt: None) -> None:
     shipping.record_cancelled(ctx.data.reference)
 
 
-@remote(prepare=begin_cancel_new_parcel, record=record_new_parcel_cancelled)
+@remote(prepare=begin_cancel_new_parcel, record=record_new_parcel_cancelled, service="carrier")
 def cancel_new_parcel(ctx: Ctx, request: shipping.CancelRequest) -> None:
     with carrier_answers():
         shipping.cancel(request, key=ctx.idempotency_key, timeout=ctx.timeout)
@@ -106,7 +106,7 @@ def record_readdressed(ctx: Ctx, receipt: None) -> None:
     shop.readdress_order(ctx.data.order_number, _wished(ctx), parcel=ctx.data.parcel)
 
 
-@remote(prepare=begin_cancel_old_parcel, record=record_readdressed)
+@remote(prepare=begin_cancel_old_parcel, record=record_readdressed, service="carrier")
 def cancel_old_parcel(ctx: Ctx, request: shipping.CancelRequest) -> None:
     """Give the old label back. The carrier refuses when that parcel is on its way; then the address stands."""
     with carrier_answers():
@@ -119,7 +119,7 @@ def compose_readdressed(ctx: Ctx) -> Mail:
     return _mail(order, "has another address", "\n".join(["Your parcel now goes to:", *lines]))
 
 
-@remote(prepare=compose_readdressed)
+@remote(prepare=compose_readdressed, service="mail")
 def send_readdressed(ctx: Ctx, mail: Mail) -> None:
     deliver(ctx, mail)
 

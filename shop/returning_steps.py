@@ -49,7 +49,7 @@ def compose_not_returned(ctx: Ctx, receipt: None) -> Mail:
     return _mail(order_with_lines(ctx.data.order_number), "Your return of order {} came to nothing", body)
 
 
-@remote(prepare=compose_not_returned)
+@remote(prepare=compose_not_returned, service="mail")
 def tell_why_not_returned(ctx: Ctx, mail: Mail) -> None:
     """The order has kept its status all along; the customer is told why it stays so."""
     deliver(ctx, mail)
@@ -79,7 +79,9 @@ def record_refund_refused(ctx: Ctx, refused: Refused) -> None:
     payments.record_refund_refused(giving_back.refund_reference(ctx))
 
 
-@remote(prepare=giving_back.begin_refund, record=record_refund_and_return, refused=record_refund_refused)
+@remote(
+    prepare=giving_back.begin_refund, record=record_refund_and_return, refused=record_refund_refused, service="bank"
+)
 def refund_payment(ctx: Ctx, request: payments.RefundRequest) -> payments.RefundReceipt:
     """Give the money back: from here on the return is carried out."""
     return giving_back.refund(ctx, request)
@@ -101,7 +103,7 @@ def compose_returned(ctx: Ctx) -> Mail:
     return _mail(order, "Your return of order {} is complete", body)
 
 
-@remote(prepare=compose_returned)
+@remote(prepare=compose_returned, service="mail")
 def send_returned(ctx: Ctx, mail: Mail) -> None:
     deliver(ctx, mail)
 

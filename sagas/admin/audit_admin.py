@@ -1,4 +1,4 @@
-"""The list of what people did to sagas."""
+"""The lists of what people did to sagas, and of what they tried and may not."""
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 from sagas.admin.readonly import ReadOnlyAdmin
 from sagas.admin.words import badge
 from sagas.models import Operation
+from sagas.operator_models import DeniedOperation
 
 
 @admin.register(Operation)
@@ -39,4 +40,26 @@ class OperationAdmin(ReadOnlyAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Operation | None = None) -> bool:
         """An operation has no page of its own: its saga has."""
+        return obj is None and super().has_view_permission(request, obj)
+
+
+@admin.register(DeniedOperation)
+class DeniedOperationAdmin(ReadOnlyAdmin):
+    list_display = ["when", "actor", "name", "target_words", "why"]
+    list_display_links = None
+    list_select_related = ["actor"]
+    ordering = ["-at", "-id"]
+
+    @admin.display(description="at (UTC)")
+    def when(self, denied: DeniedOperation) -> str:
+        return denied.at.strftime("%Y-%m-%d %H:%M:%S")
+
+    @admin.display(description="saga")
+    def target_words(self, denied: DeniedOperation) -> SafeString | str:
+        if denied.saga_id is None:
+            return denied.target
+        url = reverse("admin:sagas_sagainstance_change", args=[denied.saga_id])
+        return format_html('<a href="{}">{}</a> {}', url, denied.saga_id, denied.target)
+
+    def has_view_permission(self, request: HttpRequest, obj: DeniedOperation | None = None) -> bool:
         return obj is None and super().has_view_permission(request, obj)

@@ -60,6 +60,21 @@ class RescheduleForm(StepForm):
     field_order = ["at", "reason"]
 
 
+class EditForm(OperationForm):
+    """Also: the data of the saga as it should be."""
+
+    payload = forms.JSONField(
+        encoder=_Indented,
+        widget=forms.Textarea({"rows": 10, "spellcheck": "false", "class": "saga-code"}),
+        label="Data",
+        help_text="As JSON, in the shape that the plan knows. What the saga locks has to stay.",
+    )
+    field_order = ["payload", "reason"]
+
+    def clean_payload(self) -> Any:
+        return _without_nul(self.cleaned_data["payload"])
+
+
 class ReceiptForm(StepForm):
     """Also: the receipt of the step, where it has one."""
 
@@ -78,10 +93,7 @@ class ReceiptForm(StepForm):
             del self.fields["receipt"]
 
     def clean_receipt(self) -> Any:
-        receipt = self.cleaned_data["receipt"]
-        if "\\u0000" in json.dumps(receipt):
-            raise forms.ValidationError("Text with a NUL character cannot be stored.")
-        return receipt
+        return _without_nul(self.cleaned_data["receipt"])
 
 
 class ResolveForm(ReceiptForm):
@@ -94,6 +106,12 @@ class ResolveForm(ReceiptForm):
         label="What became of it",
     )
     field_order = ["happened", "receipt", "reason"]
+
+
+def _without_nul(value: Any) -> Any:
+    if "\\u0000" in json.dumps(value):
+        raise forms.ValidationError("Text with a NUL character cannot be stored.")
+    return value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,6 +162,8 @@ def form_for(name: str, page: SagaPage, target: str, data: Any = None) -> Operat
         return RescheduleForm(data, initial={**initial, "step": target, "at": due_at})
     if name == "release":
         return LockForm(data, initial={**initial, "lock": target})
-    if name == "waive":
+    if name == "edit":
+        return EditForm(data, initial={**initial, "payload": page.saga.data})
+    if name in ("waive", "confirm"):
         return StepForm(data, initial={**initial, "step": target})
     return OperationForm(data, initial=initial)

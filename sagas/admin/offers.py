@@ -24,10 +24,23 @@ WORDINGS = {
     "retry": Wording(
         "Retry now", "Tries again now what failed or pauses. The attempts so far stay; their budget starts anew."
     ),
+    "edit": Wording(
+        "Edit and retry",
+        "Gives the saga other data and tries again what failed, with new idempotency keys: to the other side it is a "
+        "new request. What it was before is written down.",
+        weight="serious",
+    ),
     "resolve": Wording(
         "Resolve outcome",
         "Says what became of a call whose outcome nobody knows. Find out at the other side first: "
         "the saga believes you.",
+        weight="serious",
+        about="step",
+    ),
+    "confirm": Wording(
+        "Confirm what was proposed",
+        "So much is at stake that two people have to say the same. Somebody proposed what became of a call; find out "
+        "for yourself before you confirm it.",
         weight="serious",
         about="step",
     ),

@@ -16,12 +16,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
-from sagas import operations
+from sagas import operations, outlook
 from sagas.admin.forms import OperationForm, form_for, initial_for, receipt_fields
 from sagas.admin.offers import WORDINGS, Offer
 from sagas.admin.page import SagaPage, event_rows, page_of
-from sagas.admin.plan_table import left_behind, would_undo
+from sagas.admin.plan_table import left_behind
+from sagas.admin.preview import foreseen
 from sagas.admin.selectors import events_since, saga_for_page
+from sagas.admin.words import pretty_json
 from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion, UnknownSaga
 from sagas.models import Operation
 
@@ -35,11 +37,13 @@ TAKEN = "This page was used already for something else. Nothing was changed; pre
 
 def operate(request: HttpRequest, site: AdminSite, saga_id: UUID, name: str) -> HttpResponse:
     """One operation on one saga. Raises `PermissionDenied` for whoever may not do it, whatever the state."""
-    if not request.user.has_perm(operations.PERMISSIONS[name]):
+    if request.method == "POST":
+        operations.require(request.user, name, saga_id, request.POST.get(WORDINGS[name].about, ""))  # type: ignore[arg-type]
+    elif not request.user.has_perm(operations.PERMISSIONS[name]):
         raise PermissionDenied(f"You may not {name} sagas.")
     page = _page(request, saga_id)
     if request.method == "POST":
-        return _act(request, site, page, name)
+        return _ask_outside(request, site, page, name) if "ask" in request.POST else _act(request, site, page, name)
     target = _target(request.GET.get(WORDINGS[name].about, ""), _offer(page, name))
     return _ask(request, site, page, name, form_for(name, page, target), target)
 
@@ -66,9 +70,24 @@ def _act(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> Ht
     return redirect("admin:sagas_sagainstance_change", page.saga.pk)
 
 
+def _ask_outside(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> HttpResponse:
+    """What the other side says, on the page with what was typed. Nothing is done to the saga."""
+    target, step = request.POST.get(WORDINGS[name].about, ""), request.POST["ask"]
+    form = form_for(name, page, target)
+    form.initial = {**form.initial, **{name: said for name, said in request.POST.items() if name in form.fields}}
+    try:
+        answer = outlook.ask(page.saga.pk, step)
+    except OperationRefused as error:
+        return _ask(request, site, page, name, form, target, {"refusal": str(error)})
+    if answer.receipt is not None and "receipt" in form.fields:
+        form.initial["receipt"] = answer.receipt
+    shown = {"asked": step, "answer": answer, "receipt_text": pretty_json(answer.receipt)}
+    return _ask(request, site, page, name, form, target, shown)
+
+
 def _do(request: HttpRequest, page: SagaPage, name: str, said: dict[str, Any]) -> Operation:
     asked = operations.Request(said["operation"], request.user, said["reason"], said["version"])  # type: ignore[arg-type]
-    words = {word: said[word] for word in ("step", "lock", "at", "happened", "receipt") if word in said}
+    words = {word: said[word] for word in ("step", "lock", "at", "happened", "receipt", "payload") if word in said}
     if name == "resolve" and not said["happened"]:
         words["receipt"] = None
     done: Operation = getattr(operations, name)(page.saga.pk, asked, **words)
@@ -118,6 +137,7 @@ def _ask(
     offer = _offer(page, name)
     context = {
         **site.each_context(request),
+        **(foreseen(page.saga, name, target) if offer.open else {}),
         "title": f"{offer.button}: {page.saga}",
         "opts": page.saga._meta,
         "page": page,
@@ -126,7 +146,6 @@ def _ask(
         "target": target,
         "receipt_fields": receipt_fields(page, target) if "receipt" in form.fields else (),
         "left_behind": left_behind(page.saga) if name == "abandon" else (),
-        "would_undo": would_undo(page.saga) if name == "compensate" else (),
         **(more or {}),
     }
     return TemplateResponse(request, "admin/sagas/sagainstance/operate.html", context, status=status)

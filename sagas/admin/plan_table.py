@@ -67,20 +67,6 @@ def places_of(saga: SagaInstance) -> tuple[list[Place], bool]:
     return places, True
 
 
-def would_undo(saga: SagaInstance) -> list[tuple[str, str]]:
-    """The compensations that turning back now would run, in their order, each with its step."""
-    plan, touched = plan_of(saga), {step.position: step for step in saga.steps.all()}
-    if plan is None:
-        return []
-    done = (ActionStatus.SUCCEEDED, ActionStatus.UNKNOWN, ActionStatus.RUNNING)
-    return [
-        (name_of(planned.spec.compensation), planned.name)
-        for planned in reversed(plan.steps)
-        if planned.spec.compensation is not None
-        and (touched.get(planned.position) or _untouched(planned)).action in done
-    ]
-
-
 def left_behind(saga: SagaInstance) -> list[str]:
     """The steps whose effect is there, or may be, and is not undone: what abandoning the saga now would leave."""
     plan, touched = plan_of(saga), {step.position: step for step in saga.steps.all()}

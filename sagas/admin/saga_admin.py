@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
@@ -17,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HTMX_STOP_POLLING
 
-from sagas import operations
+from sagas import denials, operations
 from sagas.admin.export import export_of
 from sagas.admin.filters import Definition, ForAPerson, SameFailure, Started, Status
 from sagas.admin.links import subject_url
@@ -144,6 +145,8 @@ class SagaAdmin(ReadOnlyAdmin):
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def operate_view(self, request: HttpRequest, saga_id: UUID, name: str) -> HttpResponse:
         if not self.has_view_permission(request):
+            if request.method == "POST" and isinstance(request.user, User):
+                denials.write_down(request.user, name, "You may not view sagas.", saga_id=saga_id)
             raise PermissionDenied
         return operate(request, self.admin_site, saga_id, name)
 

@@ -198,6 +198,12 @@ class RescheduleRequest(StepRequest):
     )
 
 
+class EditRequest(OperationRequest):
+    """The data of the saga as it should be."""
+
+    payload = serializers.JSONField(help_text="All of it, in the shape that the plan knows.")
+
+
 class ReleaseRequest(OperationRequest):
     """Which lock is taken away."""
 

@@ -1,9 +1,10 @@
 """Sagas for staff programs: what runs, why it waits, and the operations of the admin."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from uuid import UUID, uuid4
 
+from django.contrib.auth.models import User
 from django.http import Http404
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
 from rest_framework import generics
@@ -12,11 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from sagas import denials, operations
 from sagas import exceptions as engine
-from sagas import operations
 from sagas.api.documents import saga_document, saga_summary
 from sagas.api.exceptions import ActionIdReused, OperationRefused, StaleVersion
 from sagas.api.serializers import (
+    EditRequest,
     OperationAnswer,
     OperationRequest,
     OperationSerializer,
@@ -80,7 +82,16 @@ class _Operate(APIView):
     request_class: type[OperationRequest] = OperationRequest
     operation: Callable[..., Operation]
 
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
+        """Who may not even see sagas is written down as well, if they say who they are."""
+        if isinstance(request.user, User):
+            why = "You may not view sagas."
+            denials.write_down(request.user, self.operation.__name__, why, saga_id=self.kwargs["saga_id"])
+        super().permission_denied(request, message, code)
+
     def post(self, request: Request, saga_id: UUID) -> Response:
+        # Before the body is read: what is denied is denied, however it was asked for.
+        operations.require(request.user, self.operation.__name__, saga_id)  # type: ignore[arg-type]
         asked = self.request_class(data=request.data)
         asked.is_valid(raise_exception=True)
         said = dict(asked.validated_data)
@@ -133,6 +144,12 @@ def _operation(
 
 OPERATIONS = {
     "retry": _operation(operations.retry, "Retry", {"reason": "The bank is back."}, OperationRequest),
+    "edit": _operation(
+        operations.edit,
+        "Edit and retry",
+        {"reason": "The traveller's name was misspelt.", "payload": {"traveller": "Ada"}},
+        EditRequest,
+    ),
     "compensate": _operation(
         operations.compensate, "Compensate", {"reason": "The customer called to cancel."}, OperationRequest
     ),
@@ -141,6 +158,12 @@ OPERATIONS = {
         "Resolve an unknown outcome",
         {"reason": "The bank's page shows no such payment.", "step": "authorize_payment", "happened": False},
         ResolveRequest,
+    ),
+    "confirm": _operation(
+        operations.confirm,
+        "Confirm a proposed outcome",
+        {"reason": "I see no such payment at the bank, either.", "step": "capture_payment"},
+        StepRequest,
     ),
     "pause": _operation(operations.pause, "Pause", {"reason": "The carrier asked us to wait."}, OperationRequest),
     "resume": _operation(operations.resume, "Resume", {"reason": "The carrier is ready."}, OperationRequest),

@@ -16,7 +16,9 @@ from tests.sagas.operators import OPERATIONS, PERMISSIONS
 
 # What each operation says besides the reason and the version.
 WORDS: dict[str, dict[str, Any]] = {
+    "edit": {"payload": {"order_number": "X"}},
     "resolve": {"step": "authorize_payment", "happened": False},
+    "confirm": {"step": "authorize_payment"},
     "reschedule": {"step": "authorize_payment", "at": None},
     "skip": {"step": "authorize_payment"},
     "waive": {"step": "authorize_payment"},
@@ -131,7 +133,7 @@ def test_a_saga_tells_its_whole_plan_its_lock_and_what_may_be_done(
 def test_an_unknown_saga_is_not_found(api: APIClient, operator: User, saga: SagaInstance) -> None:
     assert api.get(f"/api/v1/sagas/{uuid4()}/").status_code == 404
     statuses = [operate(api, SagaInstance(pk=uuid4()), name).status_code for name in OPERATIONS]
-    assert statuses == [404] * 11
+    assert statuses == [404] * len(OPERATIONS)
 
 
 def test_a_saga_is_paused_and_resumed_with_a_reason(api: APIClient, saga: SagaInstance, operator: User) -> None:

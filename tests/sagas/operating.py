@@ -1,5 +1,7 @@
 """Sagas that somebody can do something about, and somebody who does it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -7,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 
-from sagas import operations
+from sagas import hooks, operations
 from sagas.definition import Pivot, RemoteStep, Saga, seconds
 from sagas.driver import drain_due
 from sagas.exceptions import OperationRefused, StaleVersion, UnknownSaga
@@ -38,7 +40,9 @@ class Visit(Saga[TripData]):
 
 # What each operation is about, on the saga of `saga_for`.
 WORDS: dict[str, dict[str, Any]] = {
+    "edit": {"payload": {"number": "T1", "wish": "a window"}},
     "resolve": {"step": "book_flight", "happened": True, "receipt": {"code": "F9"}},
+    "confirm": {"step": "book_flight"},
     "reschedule": {"step": "parcel_back", "at": None},
     "skip": {"step": "send_papers"},
     "waive": {"step": "reserve_hotel"},
@@ -56,15 +60,18 @@ def saga_for(world: World, name: str) -> SagaInstance:
     """A saga to which this operation can be done."""
     plans: dict[str, type[Saga[TripData]]] = {"reschedule": Return, "skip": Visit}
     world.raises("send_papers", Refused("no", "the printer is gone"))
-    world.raises("book_flight", Unknown("cut") if name == "resolve" else HOUR)
-    if name == "resolve":
+    world.raises("book_flight", Unknown("cut") if name in ("resolve", "confirm") else HOUR)
+    if name in ("resolve", "confirm"):
         world.raises("find_flight", *[Transient("busy", seconds(3600))] * 3)
     if name == "waive":
         world.raises("release_hotel", Refused("no", "the hotel keeps the money"))
     saga = begin(plans.get(name, Trip))
     drain_due()
-    if name == "resolve":
+    if name in ("resolve", "confirm"):
         run_until_it_pauses(saga)
+    if name == "confirm":
+        with much_at_stake():
+            do("resolve", saga, ask(staff("peter", "resolve_saga"), saga))
     before = {"resume": "pause", "release": "pause", "waive": "compensate", "review": "abandon"}.get(name)
     if before:
         do(before, saga, ask(staff("peter", PERMISSIONS[before]), saga))
@@ -87,6 +94,16 @@ def refused(name: str, saga: SagaInstance, request: operations.Request, **words:
     assert snapshot(saga) == before, "nothing has changed"
     assert not Operation.objects.filter(pk=request.id).exists()
     return caught.value
+
+
+@contextmanager
+def much_at_stake() -> Iterator[None]:
+    """Every trip is about more money than one person may decide on."""
+    hooks.register_stake(Trip.name, lambda data: hooks.Stake(1_000_000, "10000.00 EUR"))
+    try:
+        yield
+    finally:
+        del hooks._stakes[Trip.name]
 
 
 every_operation = pytest.mark.parametrize("name", list(PERMISSIONS))

@@ -1,6 +1,8 @@
 """A small saga that can get stuck in every way, and the people who look after it."""
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,7 +14,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
-from sagas import operations, services
+from sagas import hooks, operations, services
 from sagas.definition import (
     AwaitPerson,
     Context,
@@ -34,8 +36,10 @@ from sagas.outcomes import CannotTell, Refused, Transient, Unknown
 # Each operation with the permission that it needs, in the order in which they are offered.
 PERMISSIONS = {
     "retry": "retry_saga",
+    "edit": "edit_saga",
     "compensate": "compensate_saga",
     "resolve": "resolve_saga",
+    "confirm": "resolve_saga",
     "pause": "pause_saga",
     "resume": "pause_saga",
     "reschedule": "reschedule_saga",
@@ -52,6 +56,7 @@ MARKUP = "<script>alert(1)</script>"
 @dataclass(frozen=True)
 class TripData:
     traveller: str
+    wish: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def release_seat(ctx: Ctx, receipt: Seat) -> None:
     return
 
 
-@remote()
+@remote(service="bank")
 def pay(ctx: Ctx, request: None) -> Payment:
     if bank.answer == "no":
         raise Refused("card_declined", f"declined {MARKUP}")
@@ -104,7 +109,7 @@ def find_payment(ctx: Ctx, request: None) -> CannotTell:
     return CannotTell("the bank keeps no list")
 
 
-@remote()
+@remote(service="bank")
 def pay_back(ctx: Ctx, request: Payment | None) -> None:
     if bank.answer == "cannot pay back":
         raise ValueError("the account is closed")
@@ -202,6 +207,7 @@ def answers(saga: SagaInstance, **changes: Any) -> dict[str, Any]:
         "lock": f"tests.traveller {saga.business_key}",
         "at": "2030-01-31T12:00",
         "happened": "no",
+        "payload": json.dumps({"traveller": saga.business_key, "wish": "a window"}),
         **changes,
     }
 
@@ -220,7 +226,9 @@ def saga_for(operation: str) -> SagaInstance:
             saga = services.start(Visa, TripData("ada"), key="ada")
         drain()
     else:
-        saga = trip({"resolve": "lost", "waive": "lost", "skip": "no stamp"}.get(operation, "down"))
+        saga = trip({"resolve": "lost", "confirm": "lost", "waive": "lost", "skip": "no stamp"}.get(operation, "down"))
+    if operation == "confirm":
+        propose(saga)
     if operation == "waive":
         bank.answer = "keeps it"
         by_root(operations.compensate, saga)
@@ -233,8 +241,28 @@ def saga_for(operation: str) -> SagaInstance:
     return saga
 
 
-def by_root(operation: Callable[..., object], saga: SagaInstance) -> None:
-    root = User.objects.filter(username="root").first() or User.objects.create_superuser("root")
+def propose(saga: SagaInstance, by: str = "root", **words: Any) -> None:
+    """Somebody says that the payment did not happen; much is at stake while it is said."""
+    said = {"step": "pay", "happened": False, **words}
+    with much_at_stake():
+        by_root(lambda *args: operations.resolve(*args, **said), saga, by)
+
+
+@contextmanager
+def much_at_stake() -> Iterator[None]:
+    """Every journey is about more money than one person may decide on."""
+    before = dict(hooks._stakes)
+    hooks.register_stake(Journey.name, lambda data: hooks.Stake(1_000_000, "10000.00 EUR"))
+    try:
+        yield
+    finally:
+        hooks._stakes.clear()
+        hooks._stakes.update(before)
+
+
+def by_root(operation: Callable[..., object], saga: SagaInstance, name: str = "root") -> None:
+    root = User.objects.filter(username=name).first() or User.objects.create_superuser(name)
+    saga.refresh_from_db()
     operation(saga.pk, operations.Request(uuid4(), root, "a look first", saga.version))
 
 

@@ -36,6 +36,7 @@ from sagas.outcomes import CannotTell, CheckAnswer, Happened, Refused
 @dataclass(frozen=True)
 class TripData:
     number: str
+    wish: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,98 @@
 import json
+from argparse import ArgumentTypeError
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
+from django.db.models import Q
 
-from sagas import lifecycle
+from sagas import lifecycle, operations, outlook, preview
+from sagas.admin.offers import WORDINGS
+from sagas.api.documents import saga_document
+from sagas.api.serializers import OperationSerializer, SagaSerializer
+from sagas.exceptions import OperationRefused, StaleVersion
+from sagas.management.terminal import Progress, actor_named, as_json, line_of, saga_meant
+from sagas.models import SagaInstance
+from sagas.operating import BUSY
+from sagas.redaction import redact
+from sagas.selectors import waiting_words, with_steps
+from sagas.states import LIVE, SagaStatus
+
+# Exit codes besides 0 and argparse's 2.
+REFUSED, DENIED, STALE = 1, 3, 4
+
+# What an operation is told besides who and why.
+WORDS = ("step", "lock", "at", "payload", "receipt")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"not JSON: {error}") from error
+
+
+def _moment(text: str) -> datetime | None:
+    if text == "never":
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError("a time as 2030-01-31T12:00, in UTC, or never") from error
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 class Command(BaseCommand):
-    help = "Look after sagas from a terminal."
+    help = "Look after sagas from a terminal: what the admin does, by the same operations."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        commands = parser.add_subparsers(dest="command", required=True)
+        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        self._add_looking(commands)
+        for name in operations.PERMISSIONS:
+            one = commands.add_parser(name, help=WORDINGS[name].effect)
+            _about_a_saga(one)
+            one.add_argument("--actor", required=True, help="in whose name; permissions and the audit are theirs")
+            one.add_argument("--reason", required=True, help="why; kept with the saga")
+            one.add_argument("--seen", type=int, help="refuse unless the saga is still at this version of `show`")
+            one.add_argument("--wait", type=float, default=8.0, help="seconds to wait for what comes of it")
+            if WORDINGS[name].about:
+                one.add_argument(f"--{WORDINGS[name].about}", required=True)
+            if name == "reschedule":
+                one.add_argument("--at", type=_moment, required=True, help="2030-01-31T12:00 in UTC, or never")
+            if name == "edit":
+                one.add_argument("--payload", type=_json, required=True, help="all of the data, as JSON")
+            if name in ("resolve", "skip"):
+                one.add_argument("--receipt", type=_json, help="what the step would have returned, as JSON")
+            if name == "resolve":
+                one.add_argument("--happened", choices=["yes", "no"], required=True)
+        self._add_upkeep(commands)
+
+    def _add_looking(self, commands: Any) -> None:
+        listing = commands.add_parser("list", help="the newest sagas")
+        listing.add_argument("--status", choices=["LIVE", *SagaStatus])
+        listing.add_argument("--definition")
+        listing.add_argument("--key", help="the business key: an order number, ...")
+        listing.add_argument("--person", action="store_true", help="only what needs a person")
+        listing.add_argument("--limit", type=int, default=50, choices=range(1, 1001), metavar="1..1000")
+        listing.add_argument("--json", action="store_true")
+        show = commands.add_parser("show", help="one saga: where it is, why it waits, what can be done")
+        _about_a_saga(show)
+        show.add_argument("--actor", help="whose options to show")
+        look_ahead = commands.add_parser(
+            "preview", help="what turning back, or a retry, would come to; changes nothing"
+        )
+        look_ahead.add_argument("operation", choices=["compensate", "retry"])
+        _about_a_saga(look_ahead)
+        ask = commands.add_parser("ask", help="what the other side says of a step's key; changes nothing")
+        _about_a_saga(ask)
+        ask.add_argument("--step", required=True)
+
+    def _add_upkeep(self, commands: Any) -> None:
         check = commands.add_parser("check_inflight", help="would this code finish or undo every live saga?")
         check.add_argument("--json", action="store_true", help="print the groups as JSON")
         purge = commands.add_parser("purge", help="delete sagas that ended some time ago")
@@ -21,16 +101,116 @@ class Command(BaseCommand):
         purge.add_argument("--batch", type=int, default=500, help="how many go in one commit")
 
     def handle(self, *args: Any, command: str, **options: Any) -> None:
-        if command == "purge":
-            self._purge(options["days"], options["touched_days"], options["batch"])
-        else:
-            self._check_inflight(options["json"])
+        act = getattr(self, f"_{command}", None)
+        try:
+            if act is not None:
+                act(**options)
+            else:
+                self._operate(command, **options)
+        except PermissionDenied as error:
+            raise CommandError(str(error), returncode=DENIED) from error
+        except StaleVersion as error:
+            raise CommandError(f"{error} It is at version {error.version}.", returncode=STALE) from error
+        except (OperationRefused, ValueError) as error:
+            raise CommandError(str(error), returncode=REFUSED) from error
+        except OperationalError as error:
+            raise CommandError(f"{BUSY} ({redact(str(error)).splitlines()[0]})", returncode=REFUSED) from error
 
-    def _check_inflight(self, as_json: bool) -> None:
+    # --- looking ------------------------------------------------------------------------------------
+
+    def _list(
+        self, status: str, definition: str, key: str, person: bool, limit: int, json: bool, **options: Any
+    ) -> None:
+        found = with_steps().order_by("-id")
+        if status:
+            found = found.filter(status__in=sorted(LIVE) if status == "LIVE" else [status])
+        if definition:
+            found = found.filter(definition=definition)
+        if key:
+            found = found.filter(business_key=key)
+        if person:
+            found = found.filter(~Q(attention="") | Q(status=SagaStatus.SUSPENDED))
+        sagas = list(found[:limit])
+        if json:
+            self.stdout.write(as_json(SagaSerializer(sagas, many=True).data))
+            return
+        for saga in sagas:
+            self.stdout.write(line_of(saga))
+        if not sagas:
+            self.stdout.write("No saga.")
+
+    def _show(self, saga: str, definition: str, json: bool, actor: str, **options: Any) -> None:
+        meant = saga_meant(saga, definition)
+        reader = actor_named(actor) if actor else None
+        document = saga_document(meant.pk, reader or AnonymousUser())
+        if json:
+            self.stdout.write(as_json(document))
+            return
+        self.stdout.write(f"{meant} is {meant.status} at version {meant.version}: {redact(waiting_words(meant))}")
+        if meant.attention:
+            self.stdout.write(f"! {redact(meant.attention)}")
+        for step in document["steps"]:
+            error = f"  {step['error']}" if step["error"] else ""
+            self.stdout.write(f"  {step['name']:<24} {step['action']:<10} {step['compensation']:<10}{error}")
+        for lock in document["locks"]:
+            self.stdout.write(f"holds {lock['resource_type']} {lock['resource_id']} since {lock['taken_at']}")
+        for option in document["options"] if reader else ():
+            if not option["why_not"]:
+                self.stdout.write(f"can: {option['name']} {' '.join(option['targets'])}".rstrip())
+
+    def _preview(self, operation: str, saga: str, definition: str, json: bool, **options: Any) -> None:
+        meant = saga_meant(saga, definition)
+        found: Any = preview.way_back(meant.pk) if operation == "compensate" else outlook.outlook(meant.pk)
+        if json:
+            self.stdout.write(as_json([asdict(s) for s in found] if isinstance(found, list) else asdict(found)))
+        elif operation == "compensate":
+            self._write_way_back(found)
+        else:
+            self._write_outlook(found)
+
+    def _write_way_back(self, found: preview.WayBack) -> None:
+        for undone in found.undone:
+            call = f", calls {undone.call.service or 'the outside'} with key {undone.call.key}" if undone.call else ""
+            self.stdout.write(f"{undone.compensation} for {undone.step}{call}")
+            for change in undone.changes:
+                for it in change.differences:
+                    self.stdout.write(f"  {change.table} {change.row}, {it.column}: {it.before} -> {it.after}")
+        self.stdout.write(found.stopped or f"Then it is {found.ends_as}.")
+
+    def _write_outlook(self, steps: list[outlook.StepOutlook]) -> None:
+        for step in steps:
+            self.stdout.write(f"{step.step} {step.side}: {step.why_not or 'nothing keeps it from being tried now'}")
+            self.stdout.write(f"  last: {step.last_outcome} {step.last_message}")
+            self.stdout.write(f"  failed alike today: {step.alike_today} times in {step.sagas_today} sagas")
+
+    def _ask(self, saga: str, definition: str, step: str, json: bool, **options: Any) -> None:
+        answer = outlook.ask(saga_meant(saga, definition).pk, step)
+        self.stdout.write(as_json(asdict(answer)) if json else f"{answer.words} (key {answer.key})")
+
+    # --- acting -------------------------------------------------------------------------------------
+
+    def _operate(self, name: str, saga: str, definition: str, json: bool, wait: float, **options: Any) -> None:
+        actor, meant = actor_named(options["actor"]), saga_meant(saga, definition)
+        request = operations.Request(uuid4(), actor, options["reason"], options["seen"] or meant.version)
+        words: dict[str, Any] = {name: options[name] for name in WORDS if name in options}
+        if "happened" in options:
+            words["happened"] = options["happened"] == "yes"
+        done = getattr(operations, name)(meant.pk, request, **words)
+        outcome = operations.follow(done, seconds=wait)
+        if json:
+            now = SagaInstance.objects.prefetch_related("steps").get(pk=meant.pk)
+            said = {"operation": OperationSerializer(done).data, "outcome": outcome, "saga": SagaSerializer(now).data}
+            self.stdout.write(as_json(said))
+        else:
+            self.stdout.write(f"{name}: {outcome}")
+
+    # --- upkeep -------------------------------------------------------------------------------------
+
+    def _check_inflight(self, json: bool, **options: Any) -> None:
         """Exit code 1 if any live saga would stop: run it with the new code before a deploy goes on."""
         groups = lifecycle.inflight()
-        if as_json:
-            self.stdout.write(json.dumps([asdict(group) for group in groups], indent=2))
+        if json:
+            self.stdout.write(as_json([asdict(group) for group in groups]))
         else:
             for group in groups:
                 verdict = "goes on" if group.can_go_on else "STOPS: no plan here starts with these steps"
@@ -43,10 +223,19 @@ class Command(BaseCommand):
         if stopped:
             raise CommandError(f"{stopped} live sagas would be suspended (DEFINITION_MISMATCH) under this code.")
 
-    def _purge(self, days: int | None, touched_days: int | None, batch: int) -> None:
+    def _purge(self, days: int | None, touched_days: int | None, batch: int, **options: Any) -> None:
+        bar = Progress(self.stderr, quiet=False)
         purged = lifecycle.purge(
             after=None if days is None else timedelta(days=days),
             touched_after=None if touched_days is None else timedelta(days=touched_days),
             batch=batch,
+            tell=lambda count: bar.show(count, None, "sagas are gone"),
         )
+        bar.end()
         self.stdout.write(f"{purged} ended sagas are gone.")
+
+
+def _about_a_saga(parser: CommandParser) -> None:
+    parser.add_argument("saga", help="its id, or its business key")
+    parser.add_argument("--definition", help="where several sagas have this key")
+    parser.add_argument("--json", action="store_true")

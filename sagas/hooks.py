@@ -1,0 +1,78 @@
+"""What other apps tell the operator's room of their sagas, since the engine knows no orders and no bank.
+
+An app registers its functions in `AppConfig.ready`. None of them may write.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from sagas.codec import from_json
+from sagas.definition import registry
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """What an outcome is about: minor units, to compare with the limit, and the same in words."""
+
+    amount: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Something that came from outside about a saga's subject: when, what, and what was made of it."""
+
+    at: datetime
+    what: str
+    said: str
+
+
+_stakes: dict[str, Callable[[Any], Stake | None]] = {}
+_evidence: dict[str, Callable[[Any], list[Evidence]]] = {}
+_services: dict[str, Callable[[], str]] = {}
+
+
+def register_stake(definition: str, stake: Callable[[Any], Stake | None]) -> None:
+    """Say what is at stake in the sagas of a definition: ``stake(data)``, at most a query."""
+    _stakes[definition] = stake
+
+
+def register_evidence(definition: str, evidence: Callable[[Any], list[Evidence]]) -> None:
+    """Say what came from outside about a saga: ``evidence(data)``, the newest first and not too many."""
+    _evidence[definition] = evidence
+
+
+def register_service(name: str, why_not: Callable[[], str]) -> None:
+    """Say whether a service can be called now: ``why_not()`` is empty when it can. It calls nobody outside."""
+    _services[name] = why_not
+
+
+def stake_of(definition: str, version: int, data: Any) -> Stake | None:
+    """What is at stake in a saga with this JSON; None where nobody knows."""
+    function = _stakes.get(definition)
+    value = _data(definition, version, data) if function else None
+    return None if function is None or value is None else function(value)
+
+
+def evidence_of(definition: str, version: int, data: Any) -> list[Evidence]:
+    function = _evidence.get(definition)
+    value = _data(definition, version, data) if function else None
+    return [] if function is None or value is None else function(value)
+
+
+def why_not_call(service: str) -> str:
+    """Why a service is not called now; empty when it is, or when nobody knows."""
+    function = _services.get(service)
+    return function() if function else ""
+
+
+def _data(definition: str, version: int, data: Any) -> Any:
+    plan = registry.get((definition, version))
+    try:
+        return None if plan is None else from_json(plan.data_type, data)
+    except msgspec.ValidationError:
+        return None  # of an older version

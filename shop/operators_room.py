@@ -1,0 +1,69 @@
+"""What the operator's room is told of the shop's sagas: what is at stake, what came from outside, who can be called."""
+
+from functools import partial
+from typing import Any
+
+import redis
+
+from circuit_breaker import CircuitBreaker
+from money import Money
+from payments import selectors as payments
+from sagas.hooks import Evidence, Stake, register_evidence, register_service, register_stake
+from sagas.roles import Role, grant
+from shipping import selectors as shipping
+from shop.models import Order
+from shop.selectors import CANCELLATION, CHECKOUT, READDRESSING, RETURN
+
+
+def order_total(data: Any) -> Stake | None:
+    """The money of the order that a saga is about."""
+    order = Order.objects.filter(number=data.order_number).first()
+    return None if order is None else Stake(order.total_amount, str(Money(order.total_amount, order.currency)))
+
+
+def what_came_from_outside(data: Any) -> list[Evidence]:
+    """The webhooks of the bank and of the carrier about an order, the latest first."""
+    order = Order.objects.filter(number=data.order_number).first()
+    if order is None:
+        return []
+    told = [
+        Evidence(event.received_at, f"bank: {event.kind}", f"{event.status} {event.note}".strip())
+        for event in payments.gateway_events_of(order.number)
+    ]
+    shipment = shipping.shipment_of(order.shipment_reference)
+    for tracked in shipment.events if shipment else ():
+        told.append(Evidence(tracked.received_at, f"carrier: {tracked.status}", tracked.message))
+    return sorted(told, key=lambda each: each.at, reverse=True)
+
+
+def why_not_call(name: str) -> str:
+    """An open circuit: nobody calls that service right now."""
+    try:
+        circuit = CircuitBreaker(name).state()
+    except redis.RedisError:
+        return ""  # then nobody is kept from calling either
+    if circuit.state != "open":
+        return ""
+    return f"The circuit to the {name} is open for {circuit.opens_again_in.total_seconds():.0f} s more."
+
+
+for definition in (CHECKOUT, CANCELLATION, RETURN, READDRESSING):
+    register_stake(definition, order_total)
+    register_evidence(definition, what_came_from_outside)
+for service in ("bank", "carrier"):
+    register_service(service, partial(why_not_call, service))
+
+# Who looks after sagas sees what they are about.
+grant(
+    Role.VIEWER,
+    "shop.view_order",
+    "shop.view_orderline",
+    "inventory.view_stockitem",
+    "inventory.view_reservation",
+    "inventory.view_stockmovement",
+    "payments.view_payment",
+    "payments.view_refund",
+    "payments.view_gatewayevent",
+    "shipping.view_shipment",
+    "shipping.view_trackingevent",
+)
