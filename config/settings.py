@@ -174,6 +174,12 @@ CIRCUIT_BREAKER_FAILURES = env.int("CIRCUIT_BREAKER_FAILURES", default=5)
 # --- Monitoring ---------------------------------------------------------------------------
 # What Prometheus sends as its bearer token to /metrics; without one only staff may read it.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# Who is told of alerts; the webhook is signed with the secret.
+SAGAS_ALERT_EMAILS = env.list("SAGAS_ALERT_EMAILS", default=[])
+SAGAS_ALERT_WEBHOOK_URL = env.str("SAGAS_ALERT_WEBHOOK_URL", default="")
+SAGAS_ALERT_WEBHOOK_SECRET = env.str("SAGAS_ALERT_WEBHOOK_SECRET", default="")
+SAGAS_ALERT_UNKNOWN_MINUTES = env.int("SAGAS_ALERT_UNKNOWN_MINUTES", default=15)  # an outcome, while it is asked about
+SAGAS_ALERT_LOCK_HOURS = env.int("SAGAS_ALERT_LOCK_HOURS", default=24)  # held by a saga that does not wait by plan
 
 # --- Examples ------------------------------------------------------------------------------
 VIDEO_DIR = Path(env.str("VIDEO_DIR", default=str(DATA_DIR / "video")))  # shared by all hosts that run workers

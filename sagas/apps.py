@@ -9,7 +9,7 @@ class SagasConfig(AppConfig):
         # Registers what is checked at the start and every minute, and what is done again and again.
         from sagas import checks, invariants, lifecycle  # noqa: F401
         from sagas.choreography import retention  # noqa: F401
-        from sagas.monitoring import tally  # noqa: F401
+        from sagas.monitoring import alerts, tally  # noqa: F401
         from sagas.roles import make_roles
 
         # After the permissions are made: `django.contrib.auth` stands before us.

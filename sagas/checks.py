@@ -20,6 +20,7 @@ from sagas.models import PeriodicJob
 from sagas.periodic import registry as periodic_jobs
 from sagas.states import Side
 
+SHORTEST_SECRET = 16
 _TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
@@ -113,3 +114,12 @@ def periodic_jobs_are_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> 
             hint = "Give its function or its module a shorter name."
             found.append(Error(f"{job.name} is longer than {longest} characters.", hint=hint, id="sagas.E009"))
     return found
+
+
+@register()
+def alerts_are_fit(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Whoever gets the webhook can tell that it is ours."""
+    if settings.SAGAS_ALERT_WEBHOOK_URL and len(settings.SAGAS_ALERT_WEBHOOK_SECRET) < SHORTEST_SECRET:
+        hint = f"Set SAGAS_ALERT_WEBHOOK_SECRET to {SHORTEST_SECRET} or more random characters, and tell the receiver."
+        return [Error("Alerts are posted without a secret: anybody could forge them.", hint=hint, id="sagas.E012")]
+    return []

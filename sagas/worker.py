@@ -3,6 +3,7 @@
 import logging
 import secrets
 import signal
+import threading
 from contextlib import suppress
 from types import FrameType
 
@@ -16,6 +17,7 @@ from rq.worker import WorkerStatus
 
 from sagas import driver
 from sagas.jobs import QUEUE, drain
+from sagas.monitoring.alerts import watch_over_sweepers
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ def _is_hint(job: Job) -> bool:
 
 def run(*, burst: bool = False) -> None:
     """Work until told to stop. While Redis is away, look again every second; the sweeper drives meanwhile."""
+    if not burst:
+        threading.Thread(target=watch_over_sweepers, name="watch-over-sweepers", daemon=True).start()
     while not driver.stopping():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: driver.stop())

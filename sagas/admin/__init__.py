@@ -1,5 +1,6 @@
 """The operator's room in the Django admin: sagas, what they hold, and what people did to them."""
 
+from sagas.admin.alert_admin import AlertAdmin
 from sagas.admin.audit_admin import DeniedOperationAdmin, OperationAdmin
 from sagas.admin.flow_admin import DeadLetterAdmin, FlowRunAdmin, OutboxEventAdmin
 from sagas.admin.lock_admin import LockAdmin
@@ -7,6 +8,7 @@ from sagas.admin.periodic_admin import PeriodicJobAdmin
 from sagas.admin.saga_admin import SagaAdmin
 
 __all__ = [
+    "AlertAdmin",
     "DeadLetterAdmin",
     "DeniedOperationAdmin",
     "FlowRunAdmin",

@@ -1,1 +1,1 @@
-"""What is watched: sums and metrics."""
+"""What is watched: sums and metrics, and the alerts that tell a person."""

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from sagas.audit import one_snapshot
 from sagas.monitoring import tally
+from sagas.monitoring.models import Condition
 from sagas.monitoring.tally import BOUNDS, Sum
 from sagas.outcomes import OutcomeKind
 from sagas.states import LIVE, SagaStatus, Side, SuspendReason
@@ -59,6 +60,7 @@ METRICS = {
     "saga_lock_oldest_seconds": Described(_GAUGE, "How long the first of them has been held."),
     "saga_sweeper_last_run_timestamp_seconds": Described(_GAUGE, "When a sweeper last started a periodic job."),
     "saga_periodic_last_success_timestamp_seconds": Described(_GAUGE, "When a run last ended well.", ("job",)),
+    "saga_alerts": Described(_GAUGE, "Alerts that are open.", ("condition",)),
     "saga_audit_violations": Described(_GAUGE, "What the last run of an auditor found wrong.", ("job",)),
 }
 
@@ -82,6 +84,7 @@ _UNKNOWN = f"""
 _LOCKS = """
     SELECT count(*), coalesce(extract(epoch FROM statement_timestamp() - min(taken_at)), 0) FROM sagas_semanticlock
 """
+_ALERTS = "SELECT condition, count(*) FROM sagas_alert WHERE resolved_at IS NULL GROUP BY 1"
 _JOBS = """
     SELECT name, extract(epoch FROM last_started_at),
            CASE WHEN last_error = '' THEN extract(epoch FROM last_ended_at) END,
@@ -170,7 +173,7 @@ def _of_live(live: list[tuple[Any, ...]]) -> list[Metric]:
     ((unknown, oldest_unknown),) = _rows(_UNKNOWN)
     ((locks, oldest_lock),) = _rows(_LOCKS)
     ((attention,),) = _rows(_ATTENTION)
-    reasons = dict(_rows(_BY_REASON))
+    reasons, alerts = dict(_rows(_BY_REASON)), dict(_rows(_ALERTS))
     values = {
         "saga_due": due,
         "saga_oldest_due_seconds": oldest_due,
@@ -180,11 +183,13 @@ def _of_live(live: list[tuple[Any, ...]]) -> list[Metric]:
         "saga_lock_oldest_seconds": oldest_lock,
         "saga_attention": attention,
     }
-    metrics = {name: family(name) for name in ("saga_live", "saga_suspended", *values)}
+    metrics = {name: family(name) for name in ("saga_live", "saga_suspended", "saga_alerts", *values)}
     for definition, status, count in sorted(live):
         metrics["saga_live"].add_metric([definition, status.lower()], count)
     for reason in SuspendReason:
         metrics["saga_suspended"].add_metric([reason.lower()], reasons.get(reason, 0))
+    for condition in Condition:
+        metrics["saga_alerts"].add_metric([condition.lower()], alerts.get(condition, 0))
     for name, value in values.items():
         metrics[name].add_metric([], float(value))
     return list(metrics.values())

@@ -38,7 +38,7 @@ _NEW = f"""
     WITH ended AS (
         SELECT definition, '' AS step, '' AS side, status AS outcome, ended_at - created_at AS took
         FROM sagas_sagainstance WHERE ended_at > %(ended_after)s AND ended_at <= %(ended_until)s
-    ), tried AS MATERIALIZED (
+    ), tried AS (
         SELECT id, saga_id, step, side, outcome, started_at, ended_at FROM sagas_stepattempt
         WHERE id > %(attempt_after)s AND id <= %(attempt_until)s
         UNION ALL
@@ -177,7 +177,7 @@ def _count_some(goal: Mark) -> bool:
     return ended < goal.ended or attempt < goal.attempt
 
 
-@periodic(every=seconds(10), limit=minutes(10))
+@periodic(every=seconds(5), limit=minutes(10))
 def keep_tally() -> dict[str, bool]:
     """Every few seconds, so that little is left to be read with the sums."""
     return {"counted": count_new()}

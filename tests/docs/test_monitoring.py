@@ -2,14 +2,18 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from config.metrics import METRICS as OF_REDIS
+from sagas.monitoring.messages import signature_of
 from sagas.monitoring.metrics import METRICS as OF_SAGAS
+from sagas.monitoring.models import Condition
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "monitoring.md").read_text()
@@ -76,3 +80,30 @@ def test_the_rules_ask_for_nothing_else():
 )
 def test_what_an_expression_asks_for_is_found(expression: str, found: set[str]):
     assert asked_for(expression) == found
+
+
+def test_every_condition_is_documented():
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ", TEXT, re.M)
+
+    assert rows == list(Condition)
+
+
+def test_every_setting_that_is_named_exists_with_its_default():
+    named = re.findall(r"`((?:SAGAS|METRICS)_[A-Z_]+)`(?: \((\d+)\))?", TEXT)
+
+    assert len(named) == 6
+    for name, default in named:
+        assert hasattr(settings, name)
+        assert not default or getattr(settings, name) == int(default)
+
+
+def test_the_receiver_in_the_docs_knows_our_signature(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(settings, "SAGAS_ALERT_WEBHOOK_SECRET", "secret")
+    code: dict[str, Any] = {}
+    exec(TEXT.partition("```python\n")[2].partition("```")[0], code)
+    header = signature_of(b"{}", int(time.time()))
+
+    assert code["is_ours"](header, b"{}", "secret")
+    assert not code["is_ours"](header, b"{ }", "secret")
+    assert not code["is_ours"](header, b"{}", "other")
+    assert not code["is_ours"](signature_of(b"{}", int(time.time()) - 301), b"{}", "secret")

@@ -148,7 +148,7 @@ def test_a_scrape_answers_with_every_metric_in_one_snapshot(world: World):
     assert statements[0] == "BEGIN"
     assert "REPEATABLE READ, READ ONLY" in statements[1]
     assert statements[-1] == "COMMIT"
-    assert len(statements) <= 15
+    assert len(statements) <= 16
 
 
 def test_no_scrape_reads_what_ended_and_was_counted(world: World):

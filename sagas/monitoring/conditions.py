@@ -1,0 +1,239 @@
+"""What is wrong right now, as findings: reads only, each through an index, none longer than a page.
+
+Sagas that fail alike are one finding, so that an outage of the bank is one alert and not ten thousand.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from sagas.invariants import DUE_SAGAS_ARE_TAKEN_UP
+from sagas.monitoring.models import Condition
+from sagas.states import LIVE
+from sagas.steps import minutes
+
+# More are not looked at: whoever is told of these mends the cause first.
+MOST = 1_000
+# The audit of every minute is a periodic job, so that a sweeper that runs is heard of at least so often.
+SWEEPER_PATIENCE = minutes(3)
+WORKERS_PATIENCE = minutes(5)
+MAX_SUBJECT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One trouble: ``subject`` says in a line what it is about, ``sagas`` are examples of it."""
+
+    condition: Condition
+    code: str
+    same: tuple[str, ...]
+    subject: str
+    message: str
+    count: int = 1
+    saga: UUID | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same while the trouble is the same, whatever is counted and said of it."""
+        return hashlib.blake2b("|".join((self.condition, *self.same)).encode(), digest_size=16).hexdigest()
+
+
+def findings() -> list[Finding]:
+    return [finding for find in FINDERS for finding in find()]
+
+
+def is_sweeper_silent() -> bool:
+    """Whether no periodic job has started for long: every running sweeper starts some."""
+    return any(find_silent_sweeper())
+
+
+# --- sagas ----------------------------------------------------------------------------------------
+
+# The failure that each is at. Ordered by time, which no index offers: by id PostgreSQL might read all attempts.
+_FOR_A_PERSON = """
+    SELECT saga.definition, saga.suspend_reason, saga.attention, coalesce(last.step, ''), coalesce(last.side, ''),
+           coalesce(last.fingerprint, ''), coalesce(last.message, ''), saga.id, saga.business_key
+    FROM (SELECT * FROM sagas_sagainstance WHERE attention <> '' OR status = 'SUSPENDED' ORDER BY id DESC LIMIT %s) saga
+    LEFT JOIN LATERAL (
+        SELECT step, side, fingerprint, message FROM sagas_stepattempt attempt
+        WHERE attempt.saga_id = saga.id AND attempt.fingerprint <> '' ORDER BY attempt.started_at DESC LIMIT 1
+    ) last ON true
+    WHERE saga.suspend_reason <> 'OPERATOR_PAUSE'
+"""
+_CONDITION_OF = {
+    "COMPENSATION_FAILED": Condition.COMPENSATION_FAILED,
+    "OUTCOME_UNKNOWN": Condition.OUTCOME_UNKNOWN,
+}
+
+
+def find_sagas_for_a_person() -> Iterator[Finding]:
+    groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for row in _rows(_FOR_A_PERSON, [MOST]):
+        definition, reason, _, step, side, fingerprint, *_ = row
+        groups[definition, reason or "ATTENTION", step, side, fingerprint].append(row)
+    for (definition, code, step, side, fingerprint), rows in groups.items():
+        _, _, attention, _, _, _, error, saga, _ = rows[-1]
+        yield Finding(
+            _CONDITION_OF.get(code, Condition.STUCK),
+            code,
+            (definition, code, step, side, fingerprint),
+            _subject(definition, [row[-1] for row in reversed(rows)], f"{side} of {step}" if step else ""),
+            " ".join(dict.fromkeys(filter(None, [attention, error]))),
+            len(rows),
+            saga,
+        )
+
+
+_UNKNOWN = f"""
+    SELECT saga.definition, step.name, step.error, saga.id, saga.business_key
+    FROM sagas_sagainstance saga JOIN sagas_sagastep step ON step.saga_id = saga.id
+    CROSS JOIN LATERAL (SELECT max(event.at) AS at FROM sagas_sagaevent event WHERE event.saga_id = saga.id
+        AND event.step = step.name AND event.what = 'action' AND event.after = 'UNKNOWN') AS since
+    WHERE saga.status IN ({", ".join(f"'{status}'" for status in sorted(LIVE))})
+      AND saga.status NOT IN ('PENDING', 'SUSPENDED')
+      AND step.action = 'UNKNOWN' AND step.compensation NOT IN ('SUCCEEDED', 'WAIVED')
+      AND since.at < statement_timestamp() - %s
+    ORDER BY saga.id LIMIT %s
+"""  # noqa: S608 - made of constants
+
+
+def find_outcomes_unknown_too_long() -> Iterator[Finding]:
+    """Those that are still asked about; when that is given up the saga is suspended."""
+    groups: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    patience = minutes(settings.SAGAS_ALERT_UNKNOWN_MINUTES)
+    for row in _rows(_UNKNOWN, [patience, MOST]):
+        groups[row[0], row[1]].append(row)
+    for (definition, step), rows in groups.items():
+        _, _, error, saga, _ = rows[0]
+        since = f"for more than {settings.SAGAS_ALERT_UNKNOWN_MINUTES} minutes"
+        yield Finding(
+            Condition.OUTCOME_UNKNOWN,
+            "OUTCOME_UNKNOWN",
+            (definition, step, "asking"),
+            _subject(definition, [row[-1] for row in rows], step),
+            f"Nobody has known {since} whether it happened. {error}",
+            len(rows),
+            saga,
+        )
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+# Who waits for a parcel or a person within a limit of its plan holds its lock as long as that says.
+_LOCKS = """
+    SELECT lock.resource_type, lock.resource_id, saga.id, saga.definition, saga.business_key
+    FROM (SELECT * FROM sagas_semanticlock WHERE taken_at < statement_timestamp() - %s ORDER BY taken_at LIMIT %s) lock
+    JOIN sagas_sagainstance saga ON saga.id = lock.saga_id
+    WHERE NOT coalesce(saga.status = 'WAITING' AND saga.waiting_on ->> 'kind' IN ('signal', 'human', 'timer')
+                       AND (saga.waiting_on ->> 'until')::timestamptz > statement_timestamp(), false)
+"""
+
+
+def find_old_locks() -> Iterator[Finding]:
+    groups: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for row in _rows(_LOCKS, [timedelta(hours=settings.SAGAS_ALERT_LOCK_HOURS), MOST]):
+        groups[row[0], row[3]].append(row)
+    for (kind, definition), rows in groups.items():
+        yield Finding(
+            Condition.LOCK_TOO_OLD,
+            "LOCK_TOO_OLD",
+            (kind, definition),
+            _subject(kind, [row[1] for row in rows], f"held by {definition}"),
+            f"Held for more than {settings.SAGAS_ALERT_LOCK_HOURS} hours, the oldest by {definition} {rows[0][4]}.",
+            len(rows),
+            rows[0][2],
+        )
+
+
+# --- who looks after them -------------------------------------------------------------------------
+
+_VIOLATIONS = """
+    SELECT found ->> 'rule', found ->> 'subject', found ->> 'found', found ->> 'expected', found ->> 'saga'
+    FROM sagas_periodicjob job CROSS JOIN LATERAL jsonb_array_elements(
+        CASE WHEN jsonb_typeof(job.last_result -> 'violations') = 'array' THEN job.last_result -> 'violations' END
+    ) AS found
+"""
+
+
+def find_violations() -> Iterator[Finding]:
+    """By rule, as the last audits found them."""
+    rules: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for rule, *rest in _rows(_VIOLATIONS):
+        # That workers are silent has a name of its own.
+        if rule != DUE_SAGAS_ARE_TAKEN_UP.sentence:
+            rules[rule].append(tuple(rest))
+    for rule, rows in rules.items():
+        subject, found, expected, saga = rows[0]
+        yield Finding(
+            Condition.AUDIT_VIOLATION,
+            "AUDIT_VIOLATION",
+            (rule,),
+            _cut(rule),
+            f"{subject}: found {found}, expected {expected}.",
+            len(rows),
+            UUID(saga) if saga else None,
+        )
+
+
+_FAILED_JOBS = "SELECT name, last_error FROM sagas_periodicjob WHERE last_error <> '' AND last_ended_at IS NOT NULL"
+
+
+def find_failed_jobs() -> Iterator[Finding]:
+    """By their last run that ended."""
+    for name, error in _rows(_FAILED_JOBS):
+        yield Finding(Condition.JOB_FAILED, "JOB_FAILED", (name,), _cut(name), error)
+
+
+_SILENT_SWEEPER = """
+    SELECT to_char(last, 'YYYY-MM-DD HH24:MI:SS') FROM (SELECT max(last_started_at) AS last FROM sagas_periodicjob) jobs
+    WHERE last < statement_timestamp() - %s
+"""
+_SILENT_WORKERS = """
+    SELECT count(*), to_char(min(wake_at), 'YYYY-MM-DD HH24:MI:SS') FROM sagas_sagainstance
+    WHERE wake_at < statement_timestamp() - %s HAVING count(*) > 0
+"""
+
+
+def find_silent_sweeper() -> Iterator[Finding]:
+    for (last,) in _rows(_SILENT_SWEEPER, [SWEEPER_PATIENCE]):
+        message = f"The last periodic job was started at {last} UTC."
+        yield Finding(Condition.SWEEPER_SILENT, "SWEEPER_SILENT", (), "no sweeper runs", message)
+
+
+def find_silent_workers() -> Iterator[Finding]:
+    for count, since in _rows(_SILENT_WORKERS, [WORKERS_PATIENCE]):
+        message = f"The first of them has been due since {since} UTC."
+        yield Finding(Condition.WORKERS_SILENT, "WORKERS_SILENT", (), "due sagas are not taken up", message, count)
+
+
+FINDERS: tuple[Callable[[], Iterable[Finding]], ...] = (
+    find_sagas_for_a_person,
+    find_outcomes_unknown_too_long,
+    find_old_locks,
+    find_violations,
+    find_failed_jobs,
+    find_silent_sweeper,
+    find_silent_workers,
+)
+
+
+def _subject(what: str, keys: list[str], where: str) -> str:
+    named = ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+    return _cut(f"{what} {named}" + (f": {where}" if where else ""))
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= MAX_SUBJECT else f"{words[: MAX_SUBJECT - 1]}…"
+
+
+def _rows(sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
