@@ -53,6 +53,7 @@ grant(
     "sagas.view_sagainstance",
     "sagas.view_operation",
     "sagas.view_deniedoperation",
+    "sagas.view_alert",
     "sagas.view_semanticlock",
     "sagas.view_periodicjob",
     "sagas.view_bulkretry",
