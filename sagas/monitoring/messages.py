@@ -62,10 +62,12 @@ def channels() -> list[str]:
 
 def send_due() -> int:
     """Send every message that is due; returns how many were taken. What fails is due again, ever later."""
-    taken, failed = 0, list[str]()
+    taken = 0
+    failed: list[str] = []
+    parameters: dict[str, Any] = {"lease": LEASE, "failed": failed}
     for _ in range(AT_ONCE):
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, {"lease": LEASE, "failed": failed})
+            cursor.execute(_CLAIM, parameters)
             claimed = cursor.fetchone()
         if claimed is None:
             break
