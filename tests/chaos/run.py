@@ -18,6 +18,8 @@ from tests.chaos.world import WEATHER, ChaosFailed, World, wait_until
 REST_SECONDS = 120.0
 # A run in which hardly an order came through has shown nothing.
 LEAST_CONFIRMED = 0.2
+# In a shorter run of a slow machine no parcel may come back in time.
+LONG_ENOUGH_FOR_ERRANDS = 60
 
 
 @dataclass
@@ -129,8 +131,9 @@ def _hollow(result: Result) -> list[str]:
     accepted = result.clients["orders accepted"]
     if confirmed < LEAST_CONFIRMED * max(accepted, 1):
         found.append(f"only {confirmed} of {accepted} orders were confirmed")
-    done = (*(f"{what} accepted" for what in ERRANDS), "returns inspected")
-    found += [f"nothing was counted as {what!r}" for what in done if not result.clients[what]]
+    if result.options.seconds >= LONG_ENOUGH_FOR_ERRANDS:
+        done = (*(f"{what} accepted" for what in ERRANDS), "returns inspected")
+        found += [f"nothing was counted as {what!r}" for what in done if not result.clients[what]]
     return found
 
 

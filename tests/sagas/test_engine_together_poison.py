@@ -108,9 +108,10 @@ def test_workers_that_die_early_are_held_against_nobody(world: World, define):
     sagas = begin_all(define(NOTE), *INNOCENT, "poison")
     world.script["poison"] = [die] * (2 * MAX_STALLS)
 
-    deaths = [live_and_die() for _ in range(2 * MAX_STALLS)]
+    for _ in range(2 * MAX_STALLS):
+        execute("UPDATE sagas_sagainstance SET wake_at = clock_timestamp()")
+        assert live_and_die() is True
 
-    assert deaths == [True] * (2 * MAX_STALLS)
     assert statuses_of(*sagas) == ["PENDING"] * 9
     assert {saga.stalls for saga in sagas} == {0}
     assert live_and_die() is False

@@ -91,7 +91,7 @@ def running(command: str, outside: Path, redis_url: str = "") -> Iterator[Proces
 
 def eventually(condition: Callable[[], object], what: str, process: Process) -> None:
     """Wait for something that this process has to bring about."""
-    until = monotonic() + 15
+    until = monotonic() + 60
     while not condition():
         if monotonic() > until or not process.is_running():
             pytest.fail(f"never: {what}\n{process.said()}")
