@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import connection
 from django.utils.timezone import now
 
-from sagas.states import LIVE
+from sagas.states import LIVE, SagaStatus
 
 MOST_LIVE = 5_000
 MOST_ENDED = 10_000
@@ -144,7 +144,7 @@ class FailureGroup:
 
 def live_counts(definition: str) -> tuple[dict[str, int], bool]:
     """How many are in each status that is no end; and whether there are more than were counted."""
-    counts: dict[str, int] = dict.fromkeys(sorted(LIVE), 0)
+    counts: dict[str, int] = {status: 0 for status in SagaStatus if status in LIVE}
     read = dict.fromkeys(counts, 0)
     for status, name, count in _rows(_LIVE, most=MOST_LIVE):
         read[status] += count

@@ -21,6 +21,8 @@ LINE = 22
 LONGEST_LINE = 18
 
 _TO_COME = (ActionStatus.PENDING, CompensationStatus.NOT_NEEDED, CompensationStatus.PENDING)
+# What the table says of a step that is PENDING, in a word.
+_NOT_RUN = {"still to come": "To come", "never ran": "Never ran", "will not run": "Will not run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def _action(x: int, y: int, step: StepRow, pivot: bool) -> Box:
     notes = [word.lower(), *step.action_notes, *(["the saga is here"] if step.current else [])]
     to_come = step.action_status in _TO_COME
     title = f"{step.name}: {', '.join(notes)}"
-    word = _often("To come" if to_come else word, step.action_attempts)
+    word = _often(next((_NOT_RUN[note] for note in step.action_notes if note in _NOT_RUN), word), step.action_attempts)
     here = step.current and step.compensation_status in _TO_COME
     return Box(x, y, _lines(step.name, y), tone, mark, word, title, to_come, here, pivot)
 
@@ -186,7 +188,7 @@ def _ahead(lane: list[list[Box]], y: int) -> Iterable[Arrow]:
 
 def _behind(lane: list[list[Box]], y: int) -> Iterable[Arrow]:
     for before, after in pairwise(lane):
-        yield Arrow(after[0].x - 3, before[0].x + WIDTH + 3, y, any(not box.to_come for box in after))
+        yield Arrow(after[0].x - 3, before[0].x + WIDTH + 3, y, any(not box.to_come for box in before))
 
 
 def _frame(boxes: list[Box]) -> Frame:

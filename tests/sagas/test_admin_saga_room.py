@@ -57,6 +57,20 @@ def test_the_picture_of_a_way_back_says_what_was_undone(viewer: User) -> None:
     drawn = boxes(page_of(viewer, trip("no")))
 
     assert (drawn["pay"], drawn["release_seat"], drawn["pay_back"]) == ("✕ Failed", "↩ Succeeded", "– Not needed")
+    assert drawn["issue_ticket"] == "○ Never ran"
+
+
+def test_an_arrow_is_drawn_through_where_the_saga_went(viewer: User) -> None:
+    saga = trip("down")
+    saga.steps.filter(name="pay").update(action="SUCCEEDED", compensation="FAILED")
+    saga.steps.filter(name="reserve_seat").update(compensation="PENDING")
+    SagaInstance.objects.filter(pk=saga.pk).update(backward=True)
+
+    *forward, back = graph_of(page_of(viewer, saga).places).arrows
+
+    assert [arrow.gone for arrow in forward] == [True, False, False]
+    assert back.end < back.start
+    assert not back.gone  # the failed compensation is where it stands, the one before is still to come
 
 
 def test_the_picture_has_the_pivot_before_the_line_and_parallel_steps_in_one_column(viewer: User) -> None:
@@ -195,7 +209,7 @@ def test_the_export_has_everything_and_no_secret(viewer: User) -> None:
 
     document = json.loads(response.content)
     assert response.headers["Content-Disposition"] == f'attachment; filename="saga-{saga.pk}.json"'
-    assert (document["key"], document["status"], document["data"]) == ("ada", "COMPLETED", {"traveller": "ada"})
+    assert (document["key"], document["status"], document["data"]["traveller"]) == ("ada", "COMPLETED", "ada")
     assert document["receipts"]["pay"] == {"intent_id": "pi_1", "client_secret": "[secret]", "mail": "[e-mail]"}
     assert [step["name"] for step in document["steps"]] == [
         "reserve_seat",
