@@ -32,7 +32,7 @@ class RenditionInline(LedgerInline):
 
 @admin.register(Video)
 class VideoAdmin(LedgerAdmin):
-    list_display = ["reference", "title", "status", "progress", "milliseconds", "created_at"]
+    list_display = ["reference", "title", "status", "progress", "created_at"]
     list_filter = ["status"]
     search_fields = ["reference__exact"]
     inlines = [RenditionInline]
@@ -50,7 +50,13 @@ class VideoAdmin(LedgerAdmin):
 
     @admin.display(description="Files made")
     def progress(self, video: Any) -> SafeString:
-        return format_html('<progress max="{}" value="{}"></progress> {} of {}', FILES, video.made, video.made, FILES)
+        return format_html(
+            '<progress aria-label="files made" max="{}" value="{}"></progress> {} of {}',
+            FILES,
+            video.made,
+            video.made,
+            FILES,
+        )
 
     @admin.display(description="Saga")
     def saga(self, video: Video) -> SafeString | str:

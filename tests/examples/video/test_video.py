@@ -147,8 +147,8 @@ def test_the_admin_shows_how_far_a_video_has_come(film: bytes, client: Client):
     after = client.get(reverse("admin:video_video_changelist"))
     page = client.get(reverse("admin:video_video_change", args=[Video.objects.get().pk]))
 
-    assert '<progress max="6" value="0"></progress> 0 of 6' in before.content.decode()
-    assert '<progress max="6" value="6"></progress> 6 of 6' in after.content.decode()
+    assert '<progress aria-label="files made" max="6" value="0"></progress> 0 of 6' in before.content.decode()
+    assert '<progress aria-label="files made" max="6" value="6"></progress> 6 of 6' in after.content.decode()
     assert "Completed</a>: Done." in page.content.decode()
     assert "thumbnail-3.jpg" in page.content.decode()
 
