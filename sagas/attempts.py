@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sagas import failpoints
+from sagas import failpoints, logs
 from sagas.codec import Receipts, from_json, receipt_type, to_json
 from sagas.outcomes import CannotTell, DidNotHappen, Happened, Outcome, OutcomeKind, Refused, outcome_of
 from sagas.plan import PlannedStep
@@ -49,6 +49,10 @@ class Call:
 
     def make(self) -> Outcome:
         """Make the call; of an unknown action ask first what became of it. Never raises, not even SystemExit."""
+        with logs.about(self.ctx, self.task.side):
+            return self._make()
+
+    def _make(self) -> Outcome:
         function = self.step.function(self.task.side)
         assert isinstance(function, Remote)
         try:
@@ -88,6 +92,7 @@ def context(saga: LoadedSaga, task: Task) -> Context[Any]:
         timeout=step.spec.timeout,
         receipts=Receipts(saga.plan, saga.state),
         failure=Failure(**saga.state.failure) if saga.state.failure else None,
+        definition=saga.definition,
     )
 
 

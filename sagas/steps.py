@@ -45,6 +45,7 @@ class Context(Generic[D]):
     timeout: timedelta
     receipts: Mapping[str, Any] = field(repr=False)
     failure: "Failure | None" = None
+    definition: str = ""
 
     def receipt_of(self, action: Callable[..., R]) -> R:
         """The receipt of an earlier step, named by its function; `LookupError` if it is not done."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 
-from sagas import failpoints, locks, machine, signals
+from sagas import failpoints, locks, logs, machine, signals
 from sagas.attempts import Call, arguments, attempt_row, context, lease_of
 from sagas.codec import from_json, result_type, to_json
 from sagas.outcomes import Outcome, OutcomeKind, Transient, outcome_of
@@ -91,7 +91,9 @@ def _run(saga: LoadedSaga, step: PlannedStep, task: Task) -> Turn:
     try:
         failpoints.enter("step", step.name, task.side)
         extra = (signals.take(saga, step),) if step.awaits and task.side is Side.ACTION else arguments(saga, task)
-        receipt = to_json(function(context(saga, task), *extra))
+        ctx = context(saga, task)
+        with logs.about(ctx, task.side):
+            receipt = to_json(function(ctx, *extra))
         if transaction.get_rollback():
             raise transaction.TransactionManagementError(f"{step.name} asked for a rollback: raise an error instead")
         if monotonic() - started > step.spec.timeout.total_seconds():
@@ -144,7 +146,8 @@ def begin(saga: LoadedSaga, step: PlannedStep, task: Task) -> Turn:
     try:
         failpoints.enter("begin", step.name, task.side)
         ctx, extra = context(saga, task), arguments(saga, task)
-        request = function.prepare(ctx, *extra) if function.prepare else next(iter(extra), None)
+        with logs.about(ctx, task.side):
+            request = function.prepare(ctx, *extra) if function.prepare else next(iter(extra), None)
     except Exception as error:
         raise StepRaised(saga, task, _rolled_back(error)) from error
     lease = lease_of(step, task)
@@ -163,7 +166,8 @@ def record(saga: LoadedSaga, call: Call, outcome: Outcome, *, hooks: bool) -> Tu
         return None
     if hooks:
         try:
-            _run_hook(call, outcome)
+            with logs.about(call.ctx, side):
+                _run_hook(call, outcome)
         except WEATHER:
             raise
         except Exception as error:

@@ -82,10 +82,10 @@ class AlertAdmin(ReadOnlyAdmin):
     def told(self, alert: Alert) -> SafeString | str:
         lines = format_html_join(
             "",
-            "<li>{} by {}: {}</li>",
+            "<div>{} by {}: {}</div>",
             ((m.get_news_display(), m.get_channel_display().lower(), _fate(m)) for m in alert.messages.all()),
         )
-        return format_html("<ul>{}</ul>", lines) if lines else "nobody: no mail address and no webhook is set"
+        return lines or "nobody: no mail address and no webhook is set"
 
 
 def _fate(message: Any) -> SafeString | str:

@@ -4,6 +4,7 @@ Sagas that fail alike are one finding, so that an outage of the bank is one aler
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def is_sweeper_silent() -> bool:
 
 # --- sagas ----------------------------------------------------------------------------------------
 
-# The failure that each is at. Ordered by time, which no index offers: by id PostgreSQL might read all attempts.
+# The failure that each is at; one that has ended is at none. Ordered by time, which no index offers: by id
+# PostgreSQL might read all attempts.
 _FOR_A_PERSON = """
     SELECT saga.definition, saga.suspend_reason, saga.attention, coalesce(last.step, ''), coalesce(last.side, ''),
            coalesce(last.fingerprint, ''), coalesce(last.message, ''), saga.id, saga.business_key
@@ -64,7 +66,7 @@ _FOR_A_PERSON = """
     LEFT JOIN LATERAL (
         SELECT step, side, fingerprint, message FROM sagas_stepattempt attempt
         WHERE attempt.saga_id = saga.id AND attempt.fingerprint <> '' ORDER BY attempt.started_at DESC LIMIT 1
-    ) last ON true
+    ) last ON saga.ended_at IS NULL
     WHERE saga.suspend_reason <> 'OPERATOR_PAUSE'
 """
 _CONDITION_OF = {
@@ -76,14 +78,16 @@ _CONDITION_OF = {
 def find_sagas_for_a_person() -> Iterator[Finding]:
     groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for row in _rows(_FOR_A_PERSON, [MOST]):
-        definition, reason, _, step, side, fingerprint, *_ = row
-        groups[definition, reason or "ATTENTION", step, side, fingerprint].append(row)
-    for (definition, code, step, side, fingerprint), rows in groups.items():
+        definition, reason, attention, step, side, fingerprint, *_ = row
+        same = (reason, step, side, fingerprint) if reason else ("ATTENTION", step, side, _kind(attention))
+        groups[(definition, *same)].append(row)
+    for same, rows in groups.items():
+        definition, code, step, side, _ = same
         _, _, attention, _, _, _, error, saga, _ = rows[-1]
         yield Finding(
             _CONDITION_OF.get(code, Condition.STUCK),
             code,
-            (definition, code, step, side, fingerprint),
+            same,
             _subject(definition, [row[-1] for row in reversed(rows)], f"{side} of {step}" if step else ""),
             " ".join(dict.fromkeys(filter(None, [attention, error]))),
             len(rows),
@@ -222,6 +226,11 @@ FINDERS: tuple[Callable[[], Iterable[Finding]], ...] = (
     find_silent_sweeper,
     find_silent_workers,
 )
+
+
+def _kind(words: str) -> str:
+    """The same for attention of one kind: without the words that name a number, a time or an id."""
+    return re.sub(r"\S*\d\S*", "#", words)
 
 
 def _subject(what: str, keys: list[str], where: str) -> str:

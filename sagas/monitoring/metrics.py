@@ -7,6 +7,7 @@ collector asks a few statements in one snapshot, each through an index.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from django.db import connection
@@ -15,11 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from sagas.audit import one_snapshot
+from sagas.definition import registry
 from sagas.monitoring import tally
 from sagas.monitoring.models import Condition
 from sagas.monitoring.tally import BOUNDS, Sum
 from sagas.outcomes import OutcomeKind
-from sagas.states import LIVE, SagaStatus, Side, SuspendReason
+from sagas.states import LIVE, TERMINAL, SagaStatus, Side, SuspendReason
 from sagas.steps import seconds
 
 # A scrape that cannot be answered by then fails, which Prometheus notices; it never says half of it.
@@ -98,7 +100,7 @@ class SagaCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         with one_snapshot(LIMIT):
-            live, ended = _rows(_BY_STATUS), list(tally.sums())
+            live, ended = _rows(_BY_STATUS), [*_zeros(), *tally.sums()]
             found = [*_of_ends(ended), _started(ended, live), *_of_live(live), *_of_jobs()]
         yield from found
 
@@ -110,6 +112,16 @@ class SagaCollector(Collector):
 def family(name: str) -> Any:
     described = METRICS[name]
     return described.kind(name, described.help, labels=described.labels)
+
+
+def _zeros() -> Iterator[Sum]:
+    """What can happen is there before it does: of a counter that appears with its first event no rise is seen."""
+    for plan in registry.values():
+        for status in TERMINAL:
+            yield Sum(plan.name, "", "", status, inf, 0, 0.0)
+        for step in plan.steps:
+            if step.function(Side.COMPENSATION):
+                yield Sum(plan.name, step.name, Side.COMPENSATION, OutcomeKind.DONE, inf, 0, 0.0)
 
 
 def _of_ends(found: list[Sum]) -> list[Metric]:
@@ -152,7 +164,7 @@ def _counter(name: str, found: Iterable[Sum]) -> Metric:
 
 def _histogram(name: str, found: Iterable[Sum]) -> Metric:
     metric, groups = family(name), defaultdict[tuple[str, ...], list[Sum]](list)
-    for one in found:
+    for one in filter(lambda one: one.count, found):
         groups[_labels(name, one)].append(one)
     for labels, group in sorted(groups.items()):
         buckets = [(_bound(bound), sum(one.count for one in group if one.at_most <= bound)) for bound in BOUNDS]

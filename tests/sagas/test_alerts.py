@@ -137,8 +137,22 @@ def test_attention_is_an_alert_until_it_is_reviewed(world: World):
     look()
 
     assert (only().condition, only().code, only().message) == ("STUCK", "ATTENTION", "money came when it was over")
+    assert only().subject == "test.trip T1"
     SagaInstance.objects.update(attention="")
     assert look()["resolved"] == 1
+
+
+def test_attention_of_one_kind_is_one_alert_whatever_it_names(world: World):
+    for number, attention in (
+        ("T1", "captured pi_1 late"),
+        ("T2", "captured pi_2 late"),
+        ("T3", "left behind: a seat"),
+    ):
+        SagaInstance.objects.filter(pk=run_trip(number).pk).update(attention=attention)
+
+    look()
+
+    assert sorted(open_alerts().values_list("count", flat=True)) == [1, 2]
 
 
 def unknown_trip(world: World) -> None:

@@ -41,8 +41,15 @@ def test_what_became_of_sagas_is_counted_by_definition(world: World, registry: C
     assert registry.get_sample_value("saga_started_total", TRIP) == 3
     assert registry.get_sample_value("saga_success_total", TRIP) == 1
     assert registry.get_sample_value("saga_failures_total", TRIP | {"outcome": "compensated"}) == 1
-    assert registry.get_sample_value("saga_failures_total", TRIP | {"outcome": "abandoned"}) is None
+    assert registry.get_sample_value("saga_failures_total", TRIP | {"outcome": "abandoned"}) == 0
     assert registry.get_sample_value("saga_live", TRIP | {"status": "waiting"}) == 1
+
+
+def test_what_has_not_happened_yet_is_counted_from_zero(world: World, registry: CollectorRegistry):
+    for name in ("saga_started_total", "saga_success_total"):
+        assert registry.get_sample_value(name, TRIP) == 0
+    assert registry.get_sample_value("compensation_success_total", TRIP | {"step": "book_flight"}) == 0
+    assert registry.get_sample_value("compensation_success_total", TRIP | {"step": "pay"}) is None
 
 
 def test_the_duration_of_a_saga_is_a_histogram(world: World, registry: CollectorRegistry):
