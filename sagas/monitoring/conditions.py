@@ -79,8 +79,8 @@ def find_sagas_for_a_person() -> Iterator[Finding]:
     groups: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
     for row in _rows(_FOR_A_PERSON, [MOST]):
         definition, reason, attention, step, side, fingerprint, *_ = row
-        same = (reason, step, side, fingerprint) if reason else ("ATTENTION", step, side, _kind(attention))
-        groups[(definition, *same)].append(row)
+        kind = fingerprint if reason else _kind(attention)
+        groups[definition, reason or "ATTENTION", step, side, kind].append(row)
     for same, rows in groups.items():
         definition, code, step, side, _ = same
         _, _, attention, _, _, _, error, saga, _ = rows[-1]
