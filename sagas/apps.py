@@ -7,7 +7,7 @@ class SagasConfig(AppConfig):
 
     def ready(self) -> None:
         # Registers what is checked at the start and every minute, and what is done again and again.
-        from sagas import checks, invariants, lifecycle  # noqa: F401
+        from sagas import bulk, checks, invariants, lifecycle  # noqa: F401
         from sagas.choreography import retention  # noqa: F401
         from sagas.monitoring import alerts, tally  # noqa: F401
         from sagas.roles import make_roles

@@ -109,8 +109,12 @@ def arguments(saga: LoadedSaga, task: Task) -> tuple[Any, ...]:
 
 def idempotency_key(saga: LoadedSaga, step: PlannedStep, side: Side) -> str:
     """The same over all retries until somebody edits the data, and never the same for two sagas: ids are random."""
-    edit = f":edit{saga.edits}" if saga.edits else ""
-    return f"{saga.id}:{step.name}:{side}{edit}"
+    return key_of(saga.id, saga.edits, step.name, side)
+
+
+def key_of(saga_id: UUID, edits: int, step: str, side: Side) -> str:
+    edit = f":edit{edits}" if edits else ""
+    return f"{saga_id}:{step}:{side}{edit}"
 
 
 def attempt_row(saga: LoadedSaga, task: Task, number: int, generation: int, outcome: Outcome | None = None) -> Attempt:

@@ -31,14 +31,14 @@ class Evidence:
     said: str
 
 
-_stakes: dict[str, Callable[[Any], Stake | None]] = {}
+_stakes: dict[str, Callable[[list[Any]], list[Stake | None]]] = {}
 _evidence: dict[str, Callable[[Any], list[Evidence]]] = {}
 _services: dict[str, Callable[[], str]] = {}
 
 
-def register_stake(definition: str, stake: Callable[[Any], Stake | None]) -> None:
-    """Say what is at stake in the sagas of a definition: ``stake(data)``, at most a query."""
-    _stakes[definition] = stake
+def register_stake(definition: str, stakes: Callable[[list[Any]], list[Stake | None]]) -> None:
+    """Say what is at stake in sagas of a definition: ``stakes(datas)``, one for each, in at most a query or two."""
+    _stakes[definition] = stakes
 
 
 def register_evidence(definition: str, evidence: Callable[[Any], list[Evidence]]) -> None:
@@ -51,11 +51,20 @@ def register_service(name: str, why_not: Callable[[], str]) -> None:
     _services[name] = why_not
 
 
-def stake_of(definition: str, version: int, data: Any) -> Stake | None:
-    """What is at stake in a saga with this JSON; None where nobody knows."""
+def stakes_of(definition: str, datas: list[tuple[int, Any]]) -> list[Stake | None]:
+    """What is at stake in sagas with these versions and JSON; None where nobody knows."""
     function = _stakes.get(definition)
-    value = _data(definition, version, data) if function else None
-    return None if function is None or value is None else function(value)
+    found: list[Stake | None] = [None] * len(datas)
+    values = [_data(definition, version, data) for version, data in datas] if function else []
+    known = [at for at, value in enumerate(values) if value is not None]
+    if function is not None and known:
+        for at, stake in zip(known, function([values[at] for at in known]), strict=True):
+            found[at] = stake
+    return found
+
+
+def stake_of(definition: str, version: int, data: Any) -> Stake | None:
+    return stakes_of(definition, [(version, data)])[0]
 
 
 def evidence_of(definition: str, version: int, data: Any) -> list[Evidence]:

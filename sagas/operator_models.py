@@ -105,8 +105,7 @@ class BulkItem(models.Model):
     state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     position = models.PositiveSmallIntegerField(null=True)
     side = models.CharField(max_length=12, blank=True)
-    number = models.PositiveIntegerField(default=0, help_text="The last attempt before the retry.")
-    fingerprint = models.CharField(max_length=16, blank=True, help_text="Of that attempt.")
+    fingerprint = models.CharField(max_length=16, blank=True, help_text="Of the last attempt that failed before.")
     said = models.CharField(max_length=500, blank=True)
 
     class Meta:

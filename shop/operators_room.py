@@ -15,9 +15,13 @@ from shop.models import Order
 from shop.selectors import CANCELLATION, CHECKOUT, READDRESSING, RETURN
 
 
-def order_total(data: Any) -> Stake | None:
-    """The money of the order that a saga is about."""
-    order = Order.objects.filter(number=data.order_number).first()
+def order_totals(datas: list[Any]) -> list[Stake | None]:
+    """The money of the orders that sagas are about."""
+    orders = {order.number: order for order in Order.objects.filter(number__in=[data.order_number for data in datas])}
+    return [_total(orders.get(data.order_number)) for data in datas]
+
+
+def _total(order: Order | None) -> Stake | None:
     return None if order is None else Stake(order.total_amount, str(Money(order.total_amount, order.currency)))
 
 
@@ -48,7 +52,7 @@ def why_not_call(name: str) -> str:
 
 
 for definition in (CHECKOUT, CANCELLATION, RETURN, READDRESSING):
-    register_stake(definition, order_total)
+    register_stake(definition, order_totals)
     register_evidence(definition, what_came_from_outside)
 for service in ("bank", "carrier"):
     register_service(service, partial(why_not_call, service))

@@ -18,7 +18,7 @@ else:
 class ReadOnlyAdmin(ModelAdmin):
     """Nothing is added, changed or deleted by hand, and nothing is counted to the end."""
 
-    actions = None
+    actions: Any = None
     list_max_show_all = 0
     paginator = BoundedPaginator
     show_full_result_count = False

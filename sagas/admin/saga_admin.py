@@ -18,7 +18,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HTMX_STOP_POLLING
 
-from sagas import denials, operations
+from sagas import bulk, denials, operations
+from sagas.admin.bulk_admin import ask
 from sagas.admin.export import export_of
 from sagas.admin.filters import Definition, ForAPerson, SameFailure, Started, Status
 from sagas.admin.links import subject_url
@@ -41,6 +42,7 @@ class SagaAdmin(ReadOnlyAdmin):
     ordering = ["-id"]  # version 7: the newest first
     search_fields = ["business_key"]
     search_help_text = "An order number or its beginning, or the id of a saga."
+    actions = ["retry_together"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SagaInstance]:
         return with_steps()
@@ -55,6 +57,18 @@ class SagaAdmin(ReadOnlyAdmin):
         if saga_id := _uuid(term):
             return queryset.filter(pk=saga_id), False
         return beginning_with(queryset, "business_key", term), False
+
+    def has_bulk_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(bulk.PERMISSION)
+
+    @admin.action(description="Retry them together…", permissions=["bulk"])
+    def retry_together(self, request: HttpRequest, queryset: QuerySet[SagaInstance]) -> HttpResponse:
+        """What was ticked, or all that the filters leave: as many as are retried together, the oldest first."""
+        ids = list(queryset.order_by("id").values_list("pk", flat=True)[: bulk.MOST + 1])
+        filters = ", ".join(f"{name} {value}" for name, value in request.GET.items() if value)
+        everything = request.POST.get("select_across") == "1"
+        chosen = f"all with {filters or 'any status'}" if everything else f"ticked by hand{filters and f', {filters}'}"
+        return ask(request, ids, chosen)
 
     @admin.display(description="status")
     def state(self, saga: SagaInstance) -> SafeString:

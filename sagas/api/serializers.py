@@ -216,3 +216,24 @@ class OperationAnswer(serializers.Serializer[Any]):
     operation = OperationSerializer()
     outcome = serializers.CharField(help_text="In a sentence: the next outcome, not that something was requested.")
     saga = SagaSerializer()
+
+
+class PreviewRequest(serializers.Serializer[Any]):
+    """What a preview is asked for."""
+
+    operation = serializers.ChoiceField(choices=["compensate", "retry"])
+    ask = serializers.RegexField(
+        r"^\w{1,100}$", required=False, help_text="A step: ask the other side what became of its key; with `retry`."
+    )
+
+
+class PreviewAnswer(serializers.Serializer[Any]):
+    """What an operation would come to; what does not belong to it is null."""
+
+    way_back = serializers.JSONField(
+        allow_null=True, help_text="Of `compensate`: each compensation, the rows it changes, the call it makes."
+    )
+    outlook = serializers.JSONField(
+        allow_null=True, help_text="Of `retry`: what would be tried again, and what keeps it from being tried now."
+    )
+    answer = serializers.JSONField(allow_null=True, help_text="What the other side says of the key.")

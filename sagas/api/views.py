@@ -1,6 +1,7 @@
 """Sagas for staff programs: what runs, why it waits, and the operations of the admin."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, ClassVar, NoReturn
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sagas import denials, operations
+from sagas import denials, operations, outlook, preview
 from sagas import exceptions as engine
 from sagas.api.documents import saga_document, saga_summary
 from sagas.api.exceptions import ActionIdReused, OperationRefused, StaleVersion
@@ -22,6 +23,8 @@ from sagas.api.serializers import (
     OperationAnswer,
     OperationRequest,
     OperationSerializer,
+    PreviewAnswer,
+    PreviewRequest,
     ReleaseRequest,
     RescheduleRequest,
     ResolveRequest,
@@ -72,6 +75,36 @@ class SagaDetail(APIView):
     def get(self, request: Request, saga_id: UUID) -> Response:
         """Its steps with both statuses, attempts with redacted errors, events, locks, and what you may do."""
         return Response(saga_document(saga_id, request.user))
+
+
+class SagaPreview(APIView):
+    permission_classes = (MayViewSagas,)
+    problems: ClassVar = {"GET": (OperationRefused,)}
+
+    @extend_schema(
+        operation_id="preview_saga",
+        summary="Preview an operation",
+        tags=["sagas"],
+        parameters=[PreviewRequest],
+        responses=PreviewAnswer,
+    )
+    def get(self, request: Request, saga_id: UUID) -> Response:
+        """What turning back or a retry would come to. Nothing of it stays; it needs the operation's permission."""
+        asked = PreviewRequest(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        name, step = asked.validated_data["operation"], asked.validated_data.get("ask")
+        operations.require(request.user, name, saga_id)  # type: ignore[arg-type]
+        try:
+            found = {
+                "way_back": asdict(preview.way_back(saga_id)) if name == "compensate" else None,
+                "outlook": [asdict(each) for each in outlook.outlook(saga_id)] if name == "retry" else None,
+                "answer": asdict(outlook.ask(saga_id, step)) if name == "retry" and step else None,
+            }
+        except engine.UnknownSaga as error:
+            raise Http404 from error
+        except engine.OperationRefused as error:
+            raise OperationRefused(str(error), saga_summary(saga_id)) from error
+        return Response(PreviewAnswer(found).data)
 
 
 class _Operate(APIView):

@@ -23,8 +23,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('QUEUED', 'not tried yet'), ('RUNNING', 'still running'), ('RECOVERED', 'recovered'), ('SAME', 'failed the same way'), ('OTHER', 'failed differently'), ('REFUSED', 'not retried')], default='QUEUED', max_length=9)),
                 ('position', models.PositiveSmallIntegerField(null=True)),
                 ('side', models.CharField(blank=True, max_length=12)),
-                ('number', models.PositiveIntegerField(default=0, help_text='The last attempt before the retry.')),
-                ('fingerprint', models.CharField(blank=True, help_text='Of that attempt.', max_length=16)),
+                ('fingerprint', models.CharField(blank=True, help_text='Of the last attempt that failed before.', max_length=16)),
                 ('said', models.CharField(blank=True, max_length=500)),
             ],
             options={

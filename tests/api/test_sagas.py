@@ -265,3 +265,29 @@ def test_a_session_needs_the_csrf_token_to_operate(saga: SagaInstance, grace: Us
 
     assert (response.status_code, response.json()["type"]) == (403, "/problems/permission-denied")
     assert not Operation.objects.exists()
+
+
+def test_a_preview_shows_what_an_operation_would_come_to_and_changes_nothing(
+    api: APIClient, operator: User, saga: SagaInstance
+) -> None:
+    address = f"/api/v1/sagas/{saga.id}/preview/"
+
+    back = api.get(address, {"operation": "compensate"}).json()
+    ahead = api.get(address, {"operation": "retry"}).json()
+
+    assert [undone["compensation"] for undone in back["way_back"]["undone"]] == ["cancel_order"]
+    order = back["way_back"]["undone"][0]["changes"][0]
+    assert (order["table"], order["row"]) == ("order", saga.business_key)
+    assert {"column": "status", "before": "pending", "after": "cancelled"} in order["differences"]
+    assert (ahead["outlook"], ahead["way_back"]) == ([], None)
+    assert api.get(address, {"operation": "retry", "ask": "capture_payment"}).status_code == 409
+    assert fields_at_fault(api.get(address, {"operation": "pause"})) == ["operation"]
+    saga.refresh_from_db()
+    assert (saga.version, saga.status) == (1, "PENDING")
+
+
+def test_a_preview_needs_the_permission_of_its_operation(api: APIClient, saga: SagaInstance, grace: User) -> None:
+    api.force_authenticate(allow(grace, "view_sagainstance", "retry_saga"))
+
+    assert api.get(f"/api/v1/sagas/{saga.id}/preview/", {"operation": "compensate"}).status_code == 403
+    assert api.get(f"/api/v1/sagas/{saga.id}/preview/", {"operation": "retry"}).status_code == 200

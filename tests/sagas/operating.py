@@ -99,7 +99,7 @@ def refused(name: str, saga: SagaInstance, request: operations.Request, **words:
 @contextmanager
 def much_at_stake() -> Iterator[None]:
     """Every trip is about more money than one person may decide on."""
-    hooks.register_stake(Trip.name, lambda data: hooks.Stake(1_000_000, "10000.00 EUR"))
+    hooks.register_stake(Trip.name, lambda datas: [hooks.Stake(1_000_000, "10000.00 EUR")] * len(datas))
     try:
         yield
     finally:

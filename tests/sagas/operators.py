@@ -252,7 +252,7 @@ def propose(saga: SagaInstance, by: str = "root", **words: Any) -> None:
 def much_at_stake() -> Iterator[None]:
     """Every journey is about more money than one person may decide on."""
     before = dict(hooks._stakes)
-    hooks.register_stake(Journey.name, lambda data: hooks.Stake(1_000_000, "10000.00 EUR"))
+    hooks.register_stake(Journey.name, lambda datas: [hooks.Stake(1_000_000, "10000.00 EUR")] * len(datas))
     try:
         yield
     finally:

@@ -2,8 +2,9 @@ import json
 from argparse import ArgumentTypeError
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
@@ -11,14 +12,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from django.db.models import Q
 
-from sagas import lifecycle, operations, outlook, preview
+from sagas import bulk, lifecycle, operations, outlook, preview
 from sagas.admin.offers import WORDINGS
+from sagas.admin.selectors import sagas_that_failed_with
 from sagas.api.documents import saga_document
 from sagas.api.serializers import OperationSerializer, SagaSerializer
 from sagas.exceptions import OperationRefused, StaleVersion
 from sagas.management.terminal import Progress, actor_named, as_json, line_of, saga_meant
 from sagas.models import SagaInstance
 from sagas.operating import BUSY
+from sagas.operator_models import BulkItem, BulkRetry
 from sagas.redaction import redact
 from sagas.selectors import waiting_words, with_steps
 from sagas.states import LIVE, SagaStatus
@@ -70,6 +73,7 @@ class Command(BaseCommand):
                 one.add_argument("--receipt", type=_json, help="what the step would have returned, as JSON")
             if name == "resolve":
                 one.add_argument("--happened", choices=["yes", "no"], required=True)
+        self._add_bulk(commands)
         self._add_upkeep(commands)
 
     def _add_looking(self, commands: Any) -> None:
@@ -91,6 +95,16 @@ class Command(BaseCommand):
         ask = commands.add_parser("ask", help="what the other side says of a step's key; changes nothing")
         _about_a_saga(ask)
         ask.add_argument("--step", required=True)
+
+    def _add_bulk(self, commands: Any) -> None:
+        together = commands.add_parser("bulk", help="retry many: 1, then 5, 25, the rest; stops on the same failure")
+        together.add_argument("--actor", required=True)
+        together.add_argument("--reason", required=True)
+        together.add_argument("--fingerprint", help="what failed in this way")
+        together.add_argument("--definition")
+        together.add_argument("--status", choices=[*sorted(LIVE)])
+        together.add_argument("--wait", type=float, default=600.0, help="seconds to follow it; the sweepers go on")
+        together.add_argument("--json", action="store_true")
 
     def _add_upkeep(self, commands: Any) -> None:
         check = commands.add_parser("check_inflight", help="would this code finish or undo every live saga?")
@@ -204,6 +218,27 @@ class Command(BaseCommand):
         else:
             self.stdout.write(f"{name}: {outcome}")
 
+    def _bulk(self, actor: str, reason: str, wait: float, json: bool, **options: Any) -> None:
+        """Exit code 1 when it stopped, so that a script stops as well."""
+        user = actor_named(actor)
+        ids, chosen = _chosen(options["fingerprint"], options["definition"], options["status"])
+        begun = bulk.start(uuid4(), user, reason, ids, chosen=chosen)
+        bar, until = Progress(self.stderr, quiet=json), monotonic() + wait
+        while begun.ended_at is None and monotonic() < until:
+            bulk.tick(begun.pk)
+            begun.refresh_from_db()
+            stand = bulk.counts(begun)
+            total = sum(stand.values())
+            bar.show(total - stand["QUEUED"] - stand["RUNNING"], total, f"wave {begun.wave}")
+            sleep(0.2)
+        bar.end()
+        stand = bulk.counts(begun)
+        said = {"id": begun.pk, "state": begun.state, "why": begun.why, "sagas": stand}
+        words = ", ".join(f"{count} {BulkItem.State(state).label}" for state, count in stand.items())
+        self.stdout.write(as_json(said) if json else f"{begun.get_state_display()}: {words}")
+        if begun.state == BulkRetry.State.STOPPED:
+            raise CommandError(begun.why, returncode=REFUSED)
+
     # --- upkeep -------------------------------------------------------------------------------------
 
     def _check_inflight(self, json: bool, **options: Any) -> None:
@@ -233,6 +268,20 @@ class Command(BaseCommand):
         )
         bar.end()
         self.stdout.write(f"{purged} ended sagas are gone.")
+
+
+def _chosen(fingerprint: str | None, definition: str | None, status: str | None) -> tuple[list[UUID], str]:
+    """The sagas that are meant, the oldest first, and what was chosen in words."""
+    if not (fingerprint or definition or status):
+        raise ValueError("Say which sagas: --fingerprint, --definition or --status.")
+    found = SagaInstance.objects.filter(status__in=[status] if status else sorted(LIVE))
+    if definition:
+        found = found.filter(definition=definition)
+    if fingerprint:
+        found = found.filter(pk__in=sagas_that_failed_with(fingerprint))
+    said = {"fingerprint": fingerprint, "definition": definition, "status": status}
+    words = ", ".join(f"{name} {value}" for name, value in said.items() if value)
+    return list(found.order_by("id").values_list("pk", flat=True)[: bulk.MOST]), f"all with {words}"
 
 
 def _about_a_saga(parser: CommandParser) -> None:
