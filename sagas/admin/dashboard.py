@@ -109,7 +109,8 @@ def dashboard_page(request: HttpRequest) -> HttpResponse:
     status = 200 if is_valid else 400
     if request.headers.get("HX-Request"):
         return TemplateResponse(request, "admin/sagas/dashboard/inside.html", context, status=status)
-    context |= admin.site.each_context(request)
+    tables = [table for app in admin.site.get_app_list(request, "sagas") for table in app["models"]]
+    context |= {**admin.site.each_context(request), "tables": tables}
     return TemplateResponse(request, "admin/sagas/dashboard/page.html", context, status=status)
 
 

@@ -1,4 +1,4 @@
-"""Whether those who drive the sagas are there: workers, their queue, the sweepers; and what the auditor said."""
+"""Whether those who drive the sagas are there, whether anything is late, and what auditor and alerts say."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,8 +16,10 @@ from rq.worker_registration import get_keys
 
 from sagas.admin.periodic_admin import outcome_of
 from sagas.admin.words import span
+from sagas.choreography.models import OutboxEvent
 from sagas.jobs import QUEUE
 from sagas.models import PeriodicJob, SagaInstance
+from sagas.monitoring.models import Alert
 
 # A worker that waits for a hint tells of itself every few seconds, a busy one after each drain.
 SILENT_AFTER = timedelta(seconds=60)
@@ -25,6 +27,7 @@ SILENT_AFTER = timedelta(seconds=60)
 SWEEPER_SILENT_AFTER = timedelta(minutes=2)
 LATE = timedelta(seconds=30)
 PATIENCE_S = 0.2
+MOST_ALERTS = 100
 AUDITS = {"sagas.audit.audit_lately": "Audit", "sagas.audit.audit_everything": "Daily audit"}
 
 
@@ -48,7 +51,8 @@ def register_services(services: Callable[[], Iterable[Health]]) -> None:
 
 def health() -> list[Health]:
     """Each in one look that has an index, or a time limit."""
-    return [*_queue(), _sweeper(), _late(), *_audits(), *(line for services in _services for line in services())]
+    services = [line for ask in _services for line in ask()]
+    return [*_queue(), _sweeper(), _due(), _events(), _alerts(), *_audits(), *services]
 
 
 def _queue() -> list[Health]:
@@ -89,15 +93,31 @@ def _sweeper() -> Health:
     return Health("Sweeper", now() - last < SWEEPER_SILENT_AFTER, f"seen {span(now() - last)} ago")
 
 
-def _late() -> Health:
+def _due() -> Health:
     """How long the first saga that is due has waited to be taken up."""
     first = (
         SagaInstance.objects.filter(wake_at__lte=now()).order_by("wake_at").values_list("wake_at", flat=True).first()
     )
+    return _late("Due", first, "no saga is late", "the oldest has been due for {}")
+
+
+def _events() -> Health:
+    """The same for the events that have still to be carried to who subscribed."""
+    first = OutboxEvent.objects.filter(due_at__lte=now()).order_by("due_at").values_list("due_at", flat=True).first()
+    return _late("Events", first, "all are carried", "the oldest has waited for {} to be carried")
+
+
+def _late(what: str, first: datetime | None, none: str, some: str) -> Health:
     if first is None:
-        return Health("Due", True, "no saga is late")
+        return Health(what, True, none)
     late = now() - first
-    return Health("Due", late < LATE, f"the oldest has been due for {span(late)}")
+    return Health(what, late < LATE, some.format(span(late)))
+
+
+def _alerts() -> Health:
+    count = Alert.objects.filter(resolved_at=None).order_by("-id")[: MOST_ALERTS + 1].count()
+    words = f"more than {MOST_ALERTS} open" if count > MOST_ALERTS else f"{count} open"
+    return Health("Alerts", not count, words, f"{reverse('admin:sagas_alert_changelist')}?state=open")
 
 
 def _audits() -> list[Health]:

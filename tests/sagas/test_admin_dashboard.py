@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,7 +12,9 @@ from django.utils.timezone import now
 
 from sagas import services
 from sagas.admin import figures
+from sagas.choreography.models import OutboxEvent
 from sagas.models import PeriodicJob, SagaInstance, StepAttempt
+from sagas.monitoring.models import Alert
 from tests.plans_of_lists import ENOUGH, fill
 from tests.sagas.operators import (
     MARKUP,
@@ -224,6 +227,20 @@ def test_a_silent_sweeper_a_late_saga_and_a_broken_rule_are_not_well(viewer: Use
     assert said["Audit"] == (False, "2 violations, 5 min ago")
 
 
+def test_an_event_that_nobody_carries_and_an_open_alert_are_not_well(viewer: User) -> None:
+    waited, over = now() - timedelta(minutes=3), now()
+    one = {"event_id": uuid4(), "correlation_id": uuid4(), "time": waited, "data": {}}
+    OutboxEvent.objects.create(type="tests.told", subject="ada", due_at=waited, **one)
+    told = {"condition": "STUCK", "code": "x", "subject": "ada", "count": 1, "opened_at": waited, "seen_at": waited}
+    Alert.objects.create(fingerprint="one", **told)
+    Alert.objects.create(fingerprint="two", resolved_at=over, **told)
+
+    said = health(viewer)
+
+    assert said["Events"] == (False, "the oldest has waited for 3 min to be carried")
+    assert said["Alerts"] == (False, "1 open")
+
+
 def test_what_is_well_is_said_to_be(viewer: User) -> None:
     report = {"at": "", "since": "", "seconds": 1, "violations": [], "orphans": []}
     PeriodicJob.objects.create(
@@ -234,6 +251,8 @@ def test_what_is_well_is_said_to_be(viewer: User) -> None:
     said = health(viewer)
 
     assert said["Due"] == (True, "no saga is late")
+    assert said["Events"] == (True, "all are carried")
+    assert said["Alerts"] == (True, "0 open")
     assert said["Daily audit"][0]
     assert said["Sweeper"][0]
     assert said["Queue"] == (True, "0 hints wait")
@@ -294,6 +313,9 @@ def test_only_who_may_view_sagas_sees_the_dashboard(db: None, viewer: User) -> N
     assert client_of(viewer).post(DASHBOARD).status_code == 405
     assert f'href="{DASHBOARD}">Dashboard</a>' in text_of(client_of(viewer).get("/admin/"))
     assert "Dashboard" not in text_of(nobody.get("/admin/"))
+    lists = text_of(client_of(viewer).get(DASHBOARD))
+    assert 'href="/admin/sagas/sagainstance/">Sagas</a>' in lists
+    assert "/admin/sagas/semanticlock/" not in lists  # who may not see the locks
 
 
 def test_what_others_say_is_shown_as_text_and_the_page_has_no_script_or_style_in_it(viewer: User) -> None:
