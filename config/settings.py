@@ -154,6 +154,9 @@ SAGAS_KEEP_DAYS = env.int("SAGAS_KEEP_DAYS", default=30)  # after their end
 SAGAS_KEEP_TOUCHED_DAYS = env.int("SAGAS_KEEP_TOUCHED_DAYS", default=365)  # those a person touched
 # Above so many minor units (cents) an unknown outcome is resolved by one person and confirmed by another.
 SAGAS_TWO_PEOPLE_ABOVE = env.int("SAGAS_TWO_PEOPLE_ABOVE", default=50_000)
+# Who carries an order out that does not say: "orchestrated", a saga, or "choreographed", the services by their events.
+CHECKOUT_MODE = env.str("CHECKOUT_MODE", default="orchestrated")
+
 # How events are carried: "local", through PostgreSQL alone, or "redis-streams", where other services take part.
 EVENTS_TRANSPORT = env.str("EVENTS_TRANSPORT", default="local")
 EVENTS_STREAM = env.str("EVENTS_STREAM", default="events")

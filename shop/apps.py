@@ -12,6 +12,8 @@ class ShopConfig(AppConfig):
             cancellation,
             carts,
             checkout,
+            checks,
+            handlers,
             news,
             operators_room,
             readdressing,

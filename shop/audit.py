@@ -14,7 +14,7 @@ from payments import selectors as payments
 from sagas import selectors as sagas
 from sagas.audit import Rule, Scope, Violation, auditor, broken
 
-CHECKOUT = "shop.checkout"
+CHECKOUTS = ("shop.checkout", "shop.choreographed_checkout")
 
 # The orders that the scope is about, each with its checkout, and their parcels: the first, and one for each address
 # that was asked for. `rests` says that no saga holds the order.
@@ -24,15 +24,16 @@ _ORDERS = """
         UNION SELECT saga.data ->> 'order_number' FROM scope JOIN sagas_sagainstance saga USING (id)
          WHERE scope.definition LIKE 'shop.%%' AND NOT %(everything)s),
     orders AS (
-        SELECT o.id, o.number, o.parcel, o.status, o.total_amount, o.currency, checkout.id AS saga, checkout.backward,
-               checkout.status AS checkout,
+        SELECT o.id, o.number, o.mode, o.parcel, o.status, o.total_amount, o.currency, checkout.id AS saga,
+               checkout.backward, checkout.status AS checkout,
                checkout.status NOT IN ('COMPLETED', 'COMPENSATED', 'ABANDONED') AS live,
                checkout.status IS DISTINCT FROM 'ABANDONED' AND NOT EXISTS (
                    SELECT FROM sagas_semanticlock WHERE resource_type = 'shop.order' AND resource_id = o.number
                ) AS rests
           FROM numbers JOIN shop_order o USING (number)
           LEFT JOIN sagas_sagainstance checkout
-            ON checkout.definition = 'shop.checkout' AND checkout.business_key = o.number),
+            ON checkout.definition IN ('shop.checkout', 'shop.choreographed_checkout')
+           AND checkout.business_key = o.number),
     parcels AS (
         SELECT saga, number AS reference, orders.status, rests, parcel = 1 AS is_current FROM orders
         UNION ALL
@@ -180,9 +181,39 @@ A_RESERVATION_IS_WHERE_ITS_STEPS_ARE = _rule(
           LEFT JOIN sagas_sagastep reserve ON reserve.saga_id = orders.saga AND reserve.name = 'reserve_stock'
           LEFT JOIN sagas_sagastep confirm ON confirm.saga_id = orders.saga AND confirm.name = 'confirm_order'
           LEFT JOIN inventory_reservation reservation ON reservation.reference = number
-         WHERE checkout <> 'ABANDONED' AND reserve.compensation IS DISTINCT FROM 'WAIVED')
+         WHERE mode = 'orchestrated' AND checkout <> 'ABANDONED' AND reserve.compensation IS DISTINCT FROM 'WAIVED')
     SELECT saga, number, coalesce(found, 'none'), expected FROM stands
      WHERE coalesce(found, 'none') <> expected AND NOT (expected = 'none' AND found = 'RELEASED')
+    """,
+)
+A_RESERVATION_IS_WHERE_ITS_EVENTS_ARE = _rule(
+    "A reservation is held, released or committed as the events of its flow say.",
+    """
+    , told AS (
+        SELECT saga, number, array_agg(event.type::text) AS types
+          FROM orders JOIN sagas_outboxevent event ON event.subject = number AND event.source = '/inventory'
+         WHERE mode = 'choreographed' AND checkout <> 'ABANDONED' GROUP BY saga, number),
+    stands AS (
+        SELECT saga, number, coalesce(reservation.status, 'none') AS found, CASE
+               WHEN 'inventory.stock_released' = ANY(types) THEN 'RELEASED'
+               WHEN 'inventory.stock_taken' = ANY(types) THEN 'COMMITTED'
+               WHEN 'inventory.stock_reserved' = ANY(types) THEN 'HELD' ELSE 'none' END AS expected
+          FROM told LEFT JOIN inventory_reservation reservation ON reservation.reference = number)
+    SELECT saga, number, found, expected FROM stands WHERE found <> expected
+    """,
+)
+THE_END_OF_A_FLOW_IS_TOLD = _rule(
+    "What became of a choreographed order is told, once.",
+    """
+    SELECT orders.saga, number, coalesce(string_agg(event.type, ', '), 'nothing'), CASE checkout
+           WHEN 'COMPLETED' THEN 'shop.order_confirmed' WHEN 'COMPENSATED' THEN 'shop.order_cancelled' END
+      FROM orders LEFT JOIN sagas_outboxevent event
+        ON event.subject = number AND event.type IN ('shop.order_confirmed', 'shop.order_cancelled')
+     WHERE mode = 'choreographed' AND checkout IN ('COMPLETED', 'COMPENSATED')
+       AND EXISTS (SELECT FROM sagas_outboxevent WHERE subject = number)
+     GROUP BY orders.saga, number, checkout
+    HAVING array_agg(event.type::text) IS DISTINCT FROM ARRAY[CASE checkout
+           WHEN 'COMPLETED' THEN 'shop.order_confirmed' ELSE 'shop.order_cancelled' END]
     """,
 )
 GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY = Rule(
@@ -191,7 +222,8 @@ GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY = Rule(
     SELECT checkout.id, reservation.reference, 'HELD, checkout ' || coalesce(checkout.status, 'none'), 'a live checkout'
       FROM inventory_reservation reservation
       LEFT JOIN sagas_sagainstance checkout
-        ON checkout.definition = 'shop.checkout' AND checkout.business_key = reservation.reference
+        ON checkout.definition IN ('shop.checkout', 'shop.choreographed_checkout')
+       AND checkout.business_key = reservation.reference
      WHERE reservation.status = 'HELD'
        AND (checkout.id IS NULL OR checkout.status IN ('COMPLETED', 'COMPENSATED'))
     """,
@@ -236,6 +268,8 @@ RULES = (
     CANCELLED_ORDERS_HAVE_NO_PARCEL,
     RETURNED_ORDERS_ARE_PAID_BACK,
     A_RESERVATION_IS_WHERE_ITS_STEPS_ARE,
+    A_RESERVATION_IS_WHERE_ITS_EVENTS_ARE,
+    THE_END_OF_A_FLOW_IS_TOLD,
     GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY,
 )
 TOTALS = (MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST, EVERYTHING_BELONGS_TO_AN_ORDER)
@@ -281,5 +315,6 @@ def _violations(books: str, found: Iterable[_Books]) -> Iterator[Violation]:
     """The participants know references only: the first word of a subject is one, or a sku."""
     for row in found:
         violation = Violation(f"{books}: {row.rule}.", row.subject, str(row.found), str(row.expected))
-        saga = sagas.saga_of(CHECKOUT, row.subject.partition(" ")[0])
+        number = row.subject.partition(" ")[0]
+        saga = next(filter(None, (sagas.saga_of(checkout, number) for checkout in CHECKOUTS)), None)
         yield replace(violation, saga=saga.pk) if saga else violation

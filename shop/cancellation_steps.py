@@ -6,10 +6,11 @@ from payments import services as payments
 from sagas.definition import Context, remote
 from sagas.outcomes import Refused
 from shipping import services as shipping
+from shipping.answers import carrier_answers
 from shop import giving_back
 from shop import services as shop
 from shop.models import Order
-from shop.outside import Mail, carrier_answers, deliver
+from shop.outside import Mail, deliver
 from shop.selectors import order_with_lines
 from shop.wording import because_you_asked, why_not_cancelled
 

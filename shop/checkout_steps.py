@@ -10,12 +10,14 @@ from inventory import exceptions as inventory_exceptions
 from inventory import services as inventory
 from money import Money
 from payments import services as payments
+from payments.answers import bank_answers, proof_of_payment
 from sagas.definition import Context, remote
 from sagas.outcomes import CheckAnswer, Refused
 from shipping import services as shipping
+from shipping.answers import carrier_answers, proof_of_booking
 from shop import services as shop
 from shop.models import Order
-from shop.outside import Mail, bank_answers, carrier_answers, deliver, proof_of
+from shop.outside import Mail, deliver
 from shop.selectors import order_with_lines
 from shop.wording import why_cancelled
 
@@ -89,8 +91,7 @@ def authorize_payment(ctx: Ctx, request: payments.AuthorizationRequest) -> payme
 
 
 def find_authorization(ctx: Ctx, request: payments.AuthorizationRequest) -> CheckAnswer[payments.Authorization]:
-    with bank_answers():
-        return proof_of(lambda: payments.find_authorization(request, key=ctx.idempotency_key, timeout=ctx.timeout))
+    return proof_of_payment(lambda: payments.find_authorization(request, key=ctx.idempotency_key, timeout=ctx.timeout))
 
 
 def begin_void(ctx: Ctx, receipt: payments.Authorization | None) -> payments.VoidRequest:
@@ -124,8 +125,7 @@ def capture_payment(ctx: Ctx, request: payments.CaptureRequest) -> payments.Capt
 
 
 def find_capture(ctx: Ctx, request: payments.CaptureRequest) -> CheckAnswer[payments.Capture]:
-    with bank_answers():
-        return proof_of(lambda: payments.find_capture(request, timeout=ctx.timeout))
+    return proof_of_payment(lambda: payments.find_capture(request, timeout=ctx.timeout))
 
 
 # --- shipment -----------------------------------------------------------------------------------
@@ -160,8 +160,7 @@ def book_shipment(ctx: Ctx, request: shipping.BookingRequest) -> shipping.Bookin
 
 
 def find_booking(ctx: Ctx, request: shipping.BookingRequest) -> CheckAnswer[shipping.Booking]:
-    with carrier_answers():
-        return proof_of(lambda: shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
+    return proof_of_booking(lambda: shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
 
 
 def begin_cancel_shipment(ctx: Ctx, receipt: shipping.Booking | None) -> shipping.CancelRequest:
@@ -187,14 +186,19 @@ def confirm_order(ctx: Ctx) -> None:
     shop.confirm_order(ctx.data.order_number)
 
 
-def compose_confirmation(ctx: Ctx) -> Mail:
-    order = order_with_lines(ctx.data.order_number)
+def confirmation_of(number: str) -> Mail:
+    """What the shopper is written when the order is confirmed."""
+    order = order_with_lines(number)
     lines = "\n".join(f"  {line.quantity} × {line.name}" for line in order.lines.all())
     body = (
         f"Thank you for your order {order.number}.\n\n{lines}\n\nTotal: {Money(order.total_amount, order.currency)}\n\n"
         f"Your order: {shop.order_link(order)}\n"
     )
     return Mail(order.email, f"Your order {order.number} is confirmed", body)
+
+
+def compose_confirmation(ctx: Ctx) -> Mail:
+    return confirmation_of(ctx.data.order_number)
 
 
 @remote(prepare=compose_confirmation, service="mail")

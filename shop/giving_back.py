@@ -5,9 +5,9 @@ from typing import Any
 from inventory import services as inventory
 from money import Money
 from payments import services as payments
+from payments.answers import bank_answers, proof_of_payment
 from sagas.definition import Context
 from sagas.outcomes import CheckAnswer
-from shop.outside import bank_answers, proof_of
 from shop.selectors import order_with_lines
 
 Ctx = Context[Any]
@@ -29,8 +29,7 @@ def refund(ctx: Ctx, request: payments.RefundRequest) -> payments.RefundReceipt:
 
 
 def find_refund(ctx: Ctx, request: payments.RefundRequest) -> CheckAnswer[payments.RefundReceipt]:
-    with bank_answers():
-        return proof_of(lambda: payments.find_refund(request, timeout=ctx.timeout))
+    return proof_of_payment(lambda: payments.find_refund(request, timeout=ctx.timeout))
 
 
 def record_refund(ctx: Ctx, receipt: payments.RefundReceipt) -> None:

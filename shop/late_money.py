@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from payments import services as payments
+from payments.answers import bank_answers
 from sagas import services as sagas
 from sagas.definition import Begin, Context, NoCompensation, Pivot, Retry, Saga, minutes, remote, seconds
-from shop.outside import bank_answers
 
 
 @dataclass(frozen=True, slots=True)

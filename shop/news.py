@@ -5,6 +5,7 @@ The participants have stored and applied the event; this is done again at every 
 
 from payments import services as payments
 from sagas import services as sagas
+from sagas.choreography import services as choreography
 from sagas.exceptions import LockTaken
 from sagas.periodic import periodic
 from sagas.steps import seconds
@@ -20,7 +21,7 @@ def follow_payment(event: payments.EventReceipt) -> None:
     if event.is_late_money:
         start_to_give_back(event.event_id)
     if event.reference:
-        sagas.wake(CHECKOUT, event.reference, why=f"the bank sent {event.event_id}")
+        _wake(event.reference, f"the bank sent {event.event_id}")
 
 
 def follow_shipment(event: shipping.EventReceipt) -> None:
@@ -30,10 +31,16 @@ def follow_shipment(event: shipping.EventReceipt) -> None:
     """
     if not event.reference:
         return
-    sagas.wake(CHECKOUT, event.reference, why=f"the carrier sent {event.event_id}")
+    _wake(event.reference, f"the carrier sent {event.event_id}")
     if event.tracking_status == "return_to_sender":
         parcel_came_back(event.reference, told_by="carrier")
     follow_parcel(event.reference, event.tracking_status)
+
+
+def _wake(number: str, why: str) -> None:
+    """Whoever carries the order out: its checkout, or the service whose turn it is."""
+    sagas.wake(CHECKOUT, number, why=why)
+    choreography.wake(number, why=why)
 
 
 @periodic(every=seconds(30))

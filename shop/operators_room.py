@@ -8,17 +8,18 @@ import redis
 from circuit_breaker import CircuitBreaker
 from money import Money
 from payments import selectors as payments
+from sagas.choreography.services import Delivery
 from sagas.hooks import Evidence, Stake, register_evidence, register_service, register_stake
 from sagas.roles import Role, grant
 from shipping import selectors as shipping
 from shop.models import Order
-from shop.selectors import CANCELLATION, CHECKOUT, READDRESSING, RETURN
+from shop.selectors import CANCELLATION, CHECKOUTS, READDRESSING, RETURN
 
 
 def order_totals(datas: list[Any]) -> list[Stake | None]:
     """The money of the orders that sagas are about."""
-    orders = {order.number: order for order in Order.objects.filter(number__in=[data.order_number for data in datas])}
-    return [_total(orders.get(data.order_number)) for data in datas]
+    orders = {order.number: order for order in Order.objects.filter(number__in=map(_number_of, datas))}
+    return [_total(orders.get(_number_of(data))) for data in datas]
 
 
 def _total(order: Order | None) -> Stake | None:
@@ -27,7 +28,7 @@ def _total(order: Order | None) -> Stake | None:
 
 def what_came_from_outside(data: Any) -> list[Evidence]:
     """The webhooks of the bank and of the carrier about an order, the latest first."""
-    order = Order.objects.filter(number=data.order_number).first()
+    order = Order.objects.filter(number=_number_of(data)).first()
     if order is None:
         return []
     told = [
@@ -38,6 +39,12 @@ def what_came_from_outside(data: Any) -> list[Evidence]:
     for tracked in shipment.events if shipment else ():
         told.append(Evidence(tracked.received_at, f"carrier: {tracked.status}", tracked.message))
     return sorted(told, key=lambda each: each.at, reverse=True)
+
+
+def _number_of(data: Any) -> str:
+    """Of the order that a saga is about, or the event that a handler is at."""
+    number: str = data.subject if isinstance(data, Delivery) else data.order_number
+    return number
 
 
 def why_not_call(name: str) -> str:
@@ -51,7 +58,19 @@ def why_not_call(name: str) -> str:
     return f"The circuit to the {name} is open for {circuit.opens_again_in.total_seconds():.0f} s more."
 
 
-for definition in (CHECKOUT, CANCELLATION, RETURN, READDRESSING):
+HANDLERS = (
+    "inventory.handlers.reserve_stock",
+    "inventory.handlers.take_stock",
+    "inventory.handlers.release_stock",
+    "payments.handlers.authorize_payment",
+    "payments.handlers.capture_payment",
+    "payments.handlers.void_payment",
+    "shipping.handlers.book_shipment",
+    "shipping.handlers.cancel_shipment",
+    "shop.handlers.end_checkout",
+    "shop.handlers.send_confirmation",
+)
+for definition in (*CHECKOUTS.values(), CANCELLATION, RETURN, READDRESSING, *HANDLERS):
     register_stake(definition, order_totals)
     register_evidence(definition, what_came_from_outside)
 for service in ("bank", "carrier"):

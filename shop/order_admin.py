@@ -21,6 +21,7 @@ from money import Money
 from payments import selectors as payments
 from sagas import locks
 from sagas import selectors as sagas
+from sagas.admin.flow_page import flow_url
 from sagas.admin.links import register_resource_page
 from sagas.admin.paging import BoundedPaginator, beginning_with
 from sagas.admin.touched import MAX_ROWS, BusinessRow, register_rows
@@ -232,6 +233,7 @@ def _around(order: Order) -> dict[str, Any]:
     payment = payments.payment_of(order.number)
     return {
         "holder": holder_of(order),
+        "flow_url": flow_url(order.number) if order.mode == Order.Mode.CHOREOGRAPHED else "",
         "sagas": [(saga, badge(saga.status), sagas.waiting_words(saga)) for saga in sagas_of_order(order.number)],
         "payment": payment,
         "amounts": [

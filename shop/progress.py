@@ -9,9 +9,10 @@ from typing import Any
 
 from payments import selectors as payments
 from shipping import selectors as shipping
+from shop.carrying import Carried, carried
 from shop.models import Order
 from shop.selectors import READDRESSING, checkout_and_wish
-from shop.stages import Progress, Stage, Words, first_under_way, state_of, steps_of, with_a_current
+from shop.stages import Progress, Stage, Words, first_under_way, state_of, with_a_current
 from shop.way_back import came_to_nothing, way_back, way_back_stages, what_to_offer
 from shop.wording import why_cancelled
 
@@ -58,35 +59,35 @@ _ENDED_WELL = {
 def progress_of(order: Order) -> Progress:
     """Where ``order`` stands now. Reads only."""
     checkout, wish = checkout_and_wish(order.number)
-    return replace(_progress(order, checkout, wish), offer=what_to_offer(order, checkout, wish))
+    now = carried(order, checkout)
+    return replace(_progress(order, now, wish), offer=what_to_offer(order, wish, goes_back=now.goes_back))
 
 
-def _progress(order: Order, saga: Any, wish: Any) -> Progress:
+def _progress(order: Order, checkout: Carried, wish: Any) -> Progress:
     if wish is not None and wish.ended_at is None and not wish.backward:
         return way_back(wish)
-    steps = steps_of(saga)
     done = wish is not None and wish.status == "COMPLETED" and wish.definition != READDRESSING
-    stages = way_back_stages(wish) if done else _stages(order, saga, steps)
+    stages = way_back_stages(wish) if done else _stages(order, checkout)
     if order.status in _BEHIND_CONFIRMATION:
         headline, detail = _ENDED_WELL[Order.Status(order.status)]
         return Progress(headline, detail, "good", False, stages, _tracking(order), came_to_nothing(wish))
     if order.status == Order.Status.CANCELLED:
         money, settled = _money(order)
         return Progress("Your order was cancelled", f"{order.cancel_reason} {money}", "bad", not settled, stages)
-    if saga is None:
+    if not checkout.begun:
         return Progress(_PLACED, "We start working on it in a moment.", "working", True, stages)
-    return _under_way(saga, steps, stages)
+    return _under_way(checkout, stages)
 
 
-def _under_way(saga: Any, steps: dict[str, Any], stages: tuple[Stage, ...]) -> Progress:
-    if saga.status in ("SUSPENDED", "ABANDONED"):
+def _under_way(checkout: Carried, stages: tuple[Stage, ...]) -> Progress:
+    if checkout.stands_still:
         detail = "You do not need to do anything. Nothing is lost, and we will write to you."
         return Progress("Somebody of us is looking after your order", detail, "waiting", True, stages)
-    if saga.backward:
-        why = why_cancelled((saga.failure or {}).get("code", ""))
+    if checkout.goes_back:
+        why = why_cancelled(checkout.code)
         detail = f"{why} We are giving everything back; this takes a moment."
         return Progress("We are cancelling your order", detail, "waiting", True, stages)
-    if under_way := first_under_way(_STAGES, steps):
+    if under_way := first_under_way(_STAGES, checkout.steps):
         words, waits = under_way
         if waits:
             detail = "We keep trying, so there is no need to order again. You can close this page and come back."
@@ -95,17 +96,15 @@ def _under_way(saga: Any, steps: dict[str, Any], stages: tuple[Stage, ...]) -> P
     return Progress(_PLACED, "This usually takes a few seconds.", "working", True, stages)
 
 
-def _stages(order: Order, saga: Any, steps: dict[str, Any]) -> tuple[Stage, ...]:
+def _stages(order: Order, checkout: Carried) -> tuple[Stage, ...]:
     stages = [Stage("Order received", "done")]
     for words in _STAGES:
         if order.status in _BEHIND_CONFIRMATION:
             stages.append(Stage(words.done, "done"))
             continue
-        step = steps.get(words.step)
+        step = checkout.steps.get(words.step)
         state = state_of(step) if step else "todo"
-        if state in ("todo", "current", "waiting") and (
-            order.status == Order.Status.CANCELLED or (saga is not None and saga.backward)
-        ):
+        if state in ("todo", "current", "waiting") and (order.status == Order.Status.CANCELLED or checkout.goes_back):
             break  # it will not come to this any more
         stages.append(Stage({"undone": words.undone, "failed": words.failed}.get(state) or words.done, state))
     return tuple(with_a_current(stages)) if order.status == Order.Status.PENDING else tuple(stages)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields
 from sagas.definition import Context, remote
 from sagas.outcomes import CheckAnswer, Refused
 from shipping import services as shipping
+from shipping.answers import carrier_answers, proof_of_booking
 from shop import services as shop
 from shop.models import AddressWish, Order, shipment_reference
-from shop.outside import Mail, carrier_answers, deliver, proof_of
+from shop.outside import Mail, deliver
 from shop.selectors import order_with_lines
 from shop.wording import WHY_NO_OTHER_ADDRESS, why_not_readdressed
 
@@ -75,8 +76,7 @@ def book_new_parcel(ctx: Ctx, request: shipping.BookingRequest) -> shipping.Book
 
 
 def find_new_parcel(ctx: Ctx, request: shipping.BookingRequest) -> CheckAnswer[shipping.Booking]:
-    with carrier_answers():
-        return proof_of(lambda: shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
+    return proof_of_booking(lambda: shipping.find_booking(request, key=ctx.idempotency_key, timeout=ctx.timeout))
 
 
 def begin_cancel_new_parcel(ctx: Ctx, receipt: shipping.Booking | None) -> shipping.CancelRequest:

@@ -13,6 +13,8 @@ from sagas import selectors as sagas
 from shop.models import PRODUCT_TEXT, Category, Order, Product
 
 CHECKOUT = "shop.checkout"
+CHOREOGRAPHED = "shop.choreographed_checkout"
+CHECKOUTS = {Order.Mode.ORCHESTRATED.value: CHECKOUT, Order.Mode.CHOREOGRAPHED.value: CHOREOGRAPHED}
 CANCELLATION = "shop.cancel_order"
 RETURN = "shop.return"
 READDRESSING = "shop.change_address"
@@ -87,9 +89,10 @@ def checkout_and_wish(number: str) -> tuple[Any, Any]:
 
     With their steps, in two queries; None where there is none.
     """
-    found = list(sagas_of_order(number).filter(definition__in=(CHECKOUT, CANCELLATION, RETURN, READDRESSING)))
-    checkout = next((saga for saga in found if saga.definition == CHECKOUT), None)
-    return checkout, next((saga for saga in found if saga.definition != CHECKOUT), None)
+    definitions = (*CHECKOUTS.values(), CANCELLATION, RETURN, READDRESSING)
+    found = list(sagas_of_order(number).filter(definition__in=definitions))
+    checkout = next((saga for saga in found if saga.definition in CHECKOUTS.values()), None)
+    return checkout, next((saga for saga in found if saga is not checkout), None)
 
 
 def latest_saga(definition: str, number: str) -> Any:

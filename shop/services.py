@@ -59,7 +59,7 @@ def place_order(
     lines: Iterable[tuple[str, int]],
     address: Address,
     payment_method: str,
-    mode: str = Order.Mode.ORCHESTRATED,
+    mode: str = "",
     user: User | None = None,
     cart: Cart | None = None,
 ) -> tuple[Order, str]:
@@ -67,6 +67,7 @@ def place_order(
 
     Prices come from the catalogue and are copied into the lines. Lines that name a SKU twice are added up.
     A cart becomes at most one order: raises `CartAlreadyOrdered`, which names it, for the second.
+    ``mode`` is how it is carried out, one of `Order.Mode`; the setting CHECKOUT_MODE by default.
 
     Raises an `OrderRefused`, which names the field at fault, and leaves nothing behind. `NotEnoughStock` is
     a courtesy for the shopper in front of the page; the checkout's reservation decides.
@@ -91,12 +92,13 @@ def place_order(
             ship_postal_code=address.postal_code,
             ship_country=address.country,
             payment_method=payment_method,
-            mode=mode,
+            mode=mode or settings.CHECKOUT_MODE,
             access_token_hash=_digest(token),
             cart=cart,
         )
-        OrderLine.objects.bulk_create(_order_line(order, product, wanted[product.sku]) for product in products)
-        _start_checkout(order)
+        stored = [_order_line(order, product, wanted[product.sku]) for product in products]
+        OrderLine.objects.bulk_create(stored)
+        _start_checkout(order, stored)
     return order, token
 
 
@@ -219,10 +221,14 @@ def _order_line(order: Order, product: Product, quantity: int) -> OrderLine:
     )
 
 
-def _start_checkout(order: Order) -> None:
-    # Here, not at the top: the plan's steps import this module.
+def _start_checkout(order: Order, lines: list[OrderLine]) -> None:
+    # Here, not at the top: the plans' steps import this module.
     from shop.checkout import Checkout, CheckoutData
+    from shop.choreographed_checkout import begin_flow
 
+    if order.mode == Order.Mode.CHOREOGRAPHED:
+        begin_flow(order, lines)
+        return
     sagas.start(Checkout, CheckoutData(order_number=order.number), key=order.number)
 
 

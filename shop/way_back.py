@@ -85,7 +85,7 @@ def came_to_nothing(wish: Any) -> str:
     return why_not_returned(failure["code"], failure["message"])
 
 
-def what_to_offer(order: Order, checkout: Any, wish: Any) -> str:
+def what_to_offer(order: Order, wish: Any, *, goes_back: bool) -> str:
     """What it makes sense to offer: cancel, return, or nothing. `after_sales` decides when it is asked for."""
     failure = (wish.failure or {}).get("code", "") if wish else ""
     if wish is not None and wish.ended_at is None:
@@ -93,8 +93,7 @@ def what_to_offer(order: Order, checkout: Any, wish: Any) -> str:
     if order.status in (Order.Status.SHIPPED, Order.Status.DELIVERED):
         return "" if failure == NOT_ACCEPTED else "return"
     if order.status in (Order.Status.PENDING, Order.Status.CONFIRMED):
-        turns_back = checkout is not None and checkout.backward
-        return "" if turns_back or failure == ON_ITS_WAY else "cancel"
+        return "" if goes_back or failure == ON_ITS_WAY else "cancel"
     return ""
 
 

@@ -120,6 +120,12 @@ def heard_before(ctx: Context[Delivery], name: str) -> Event:
     return as_event(found)
 
 
+def latest(subject: str) -> Delivery | None:
+    """What was told last about a subject: the cause for who acts because of it, but in no handler."""
+    row = OutboxEvent.objects.filter(subject=subject).order_by("-id").first()
+    return Delivery(row.event_id, row.type, row.subject, row.correlation_id) if row else None
+
+
 def as_event(row: OutboxEvent) -> Event:
     return Event(
         id=row.event_id,

@@ -39,6 +39,7 @@ def subscribe(
     *types: str,
     check: StepFunction | None = None,
     compensation: StepFunction | None = None,
+    then: StepFunction | None = None,
     otherwise: StepFunction | None = None,
     retry: Retry = PATIENT,
     timeout: timedelta = TIMEOUT,
@@ -49,7 +50,8 @@ def subscribe(
 
     It gets a `Context` whose data is the `Delivery`; `outbox.heard` reads the event. A plain function is one
     commit with its inbox row and with what it publishes. One made by `remote` calls the outside between two
-    commits, and may have a ``check`` and a ``compensation``, as a step of a plan.
+    commits, and may have a ``check``, as a step of a plan. With a ``compensation`` an outcome that stays unknown
+    is undone; ``then(ctx)`` is the commit that tells of the effect, when it is certain that it stays.
 
     Events of one subject come to a handler one after the other. One that fails is tried again after a growing
     pause; a bug after three times is a dead letter, which holds up later events of its subject only.
@@ -62,7 +64,19 @@ def subscribe(
         name = f"{function.__module__}.{function.__name__}"
         if name in subscriptions:
             raise ValueError(f"{name} subscribes twice; name all its events in one @subscribe.")
-        steps = _steps(function, check, compensation, otherwise, retry, timeout)
+        if (compensation is None) is not (then is None):
+            raise ValueError(
+                f"{name}: what can be undone is told of when it stays; give compensation and then, or none."
+            )
+        begin = _begin(otherwise)
+        handle = function if otherwise else _without_no(function)
+        options: dict[str, Any] = {"check": check, "retry": retry, "timeout": timeout}
+        steps: tuple[Step, ...]
+        if then is None:
+            steps = (begin, Pivot(handle, **options))
+        else:
+            kind = RemoteStep if isinstance(function, Remote) else Step
+            steps = (begin, kind(handle, compensation=compensation, **options), Pivot(then))
         words: dict[str, Any] = {
             "name": name,
             "version": version,
@@ -87,23 +101,10 @@ def deliver(ctx: Context[Delivery]) -> None:
     """The commit that puts an event into a handler's inbox; the first step of each of these sagas."""
 
 
-def _steps(
-    function: StepFunction,
-    check: StepFunction | None,
-    compensation: StepFunction | None,
-    otherwise: StepFunction | None,
-    retry: Retry,
-    timeout: timedelta,
-) -> tuple[Step, Step]:
+def _begin(otherwise: StepFunction | None) -> Begin:
     if otherwise is None:
-        function = _without_no(function)
-        begin = Begin(deliver, no_compensation=NoCompensation.SUSPEND)
-    else:
-        begin = Begin(deliver, compensation=otherwise)
-    if compensation is None:
-        return begin, Pivot(function, check=check, retry=retry, timeout=timeout)
-    kind = RemoteStep if isinstance(function, Remote) else Step
-    return begin, kind(function, compensation=compensation, check=check, retry=retry, timeout=timeout)
+        return Begin(deliver, no_compensation=NoCompensation.SUSPEND)
+    return Begin(deliver, compensation=otherwise)
 
 
 def _without_no(function: StepFunction) -> StepFunction:
@@ -117,7 +118,9 @@ def _without_no(function: StepFunction) -> StepFunction:
         except Refused as refused:
             raise NotHandled(f"{name_of(function)} said no: {refused.message}") from refused
 
-    return Remote(handle, function.prepare, function.record, None) if isinstance(function, Remote) else handle
+    if isinstance(function, Remote):
+        return Remote(handle, function.prepare, function.record, None, function.service)
+    return handle
 
 
 def _subject_of(delivery: Delivery) -> str:

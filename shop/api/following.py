@@ -21,6 +21,7 @@ def order_document(order: Order) -> dict[str, Any]:
     return {
         "number": order.number,
         "status": order.status,
+        "mode": order.mode,
         "created_at": order.created_at,
         "confirmed_at": order.confirmed_at,
         "cancelled_at": order.cancelled_at,

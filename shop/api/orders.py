@@ -27,7 +27,7 @@ from shop.api.idempotency import answer_once
 from shop.api.serializers import OrderRequest, OrderSerializer, PlacedOrder
 from shop.exceptions import MixedCurrencies, NotEnoughStock, OrderRefused, UnknownProduct
 from shop.models import IdempotencyKey, Order
-from shop.selectors import CHECKOUT
+from shop.selectors import CHECKOUTS
 from shop.services import Address, access_token_of, opens_order, place_order
 
 ADDRESS_EXAMPLE = {
@@ -136,12 +136,12 @@ def _place(row: IdempotencyKey, request: Request, asked: dict[str, Any]) -> None
             lines=lines,
             address=Address(**asked["shipping_address"]),
             payment_method=asked["payment_token"],
-            mode=asked["mode"],
+            mode=asked.get("mode", ""),
             user=request.user if isinstance(request.user, User) else None,
         )
     except OrderRefused as refusal:
         _refuse(refusal, [sku for sku, _ in lines])
-    saga = sagas.saga_of(CHECKOUT, order.number)
+    saga = sagas.saga_of(CHECKOUTS[order.mode], order.number)
     assert saga is not None
     row.order = order
     row.response_status = 202

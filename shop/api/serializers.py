@@ -71,7 +71,9 @@ class OrderRequest(serializers.Serializer[Any]):
     shipping_address = AddressSerializer()
     payment_token = PaymentToken(max_length=100, help_text="The bank's token for the shopper's card.")
     mode = serializers.ChoiceField(
-        choices=[Order.Mode.ORCHESTRATED.value], required=False, default=Order.Mode.ORCHESTRATED.value
+        choices=Order.Mode.choices,
+        required=False,
+        help_text="Who carries it out: one saga, or the services by each other's events. As the shop likes by default.",
     )
 
 
@@ -140,6 +142,7 @@ class OrderSerializer(serializers.Serializer[Any]):
 
     number = serializers.CharField()
     status = serializers.ChoiceField(choices=Order.Status.choices)
+    mode = serializers.ChoiceField(choices=Order.Mode.choices)
     created_at = serializers.DateTimeField()
     confirmed_at = serializers.DateTimeField(allow_null=True)
     cancelled_at = serializers.DateTimeField(allow_null=True)

@@ -17,6 +17,7 @@ from inventory.selectors import stock_violations
 from sagas import operations
 from sagas.models import SagaInstance
 from shop.models import Category, IdempotencyKey, Order
+from shop.selectors import CHECKOUTS
 from tests.api.conftest import add_product, place
 
 
@@ -84,7 +85,7 @@ def served(live_server: Any, transactional_db: None, settings: Any) -> Iterator[
     schema.config.update(base_url=live_server.url)
     yield schema
     assert stock_violations() == []
-    checkouts = SagaInstance.objects.filter(definition="shop.checkout")
+    checkouts = SagaInstance.objects.filter(definition__in=CHECKOUTS.values())
     assert Order.objects.count() == IdempotencyKey.objects.count() == checkouts.count()
 
 

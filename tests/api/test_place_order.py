@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from rest_framework.test import APIClient
 
+from sagas.models import SagaInstance
 from shop.models import Category, IdempotencyKey, Order, OrderLine, Product
 from tests.api.conftest import add_product, fields_at_fault, order_body, place
 
@@ -53,6 +55,36 @@ def test_a_price_sent_by_the_client_is_ignored(api: APIClient, mug: Product, ada
     assert response.json()["total"] == {"amount": "19.99", "currency": "EUR"}
     assert (order.total_amount, order.currency, order.status, order.user) == (1999, "EUR", "pending", None)
     assert order.number != "S-MINE"
+
+
+def test_an_order_can_ask_to_be_carried_out_by_events(api: APIClient, mug: Product) -> None:
+    response = place(api, order_body(mode="choreographed"))
+
+    told = response.json()
+    saga = SagaInstance.objects.get(pk=told["saga"])
+    assert (response.status_code, saga.definition, saga.business_key) == (
+        202,
+        "shop.choreographed_checkout",
+        told["number"],
+    )
+    followed = api.get(response.headers["Location"], headers={"X-Order-Token": told["access_token"]}).json()
+    assert (followed["mode"], followed["in_progress"]["saga"]) == ("choreographed", told["saga"])
+
+
+def test_an_order_that_does_not_say_is_carried_out_as_the_setting_says(
+    api: APIClient, mug: Product, settings: Any
+) -> None:
+    place(api)
+    settings.CHECKOUT_MODE = "choreographed"
+    place(api)
+
+    assert list(Order.objects.order_by("id").values_list("mode", flat=True)) == ["orchestrated", "choreographed"]
+
+
+def test_a_setting_that_nobody_knows_stops_the_start(settings: Any) -> None:
+    settings.CHECKOUT_MODE, settings.EVENTS_TRANSPORT = "telepathy", "pigeons"
+
+    assert {"shop.E001", "sagas.E010"} <= {error.id for error in run_checks()}
 
 
 def test_lines_with_the_same_sku_are_added_up(api: APIClient, mug: Product) -> None:

@@ -39,6 +39,8 @@ def orders(mug: Product, kettle: Product, bank: SandboxProcess, carrier: Sandbox
     drain_due(20)
     bring_back(orders["returned"])
     drain_due(20)
+    orders["by events"] = place(("MUG", 1), mode="choreographed")
+    drain_due(20)
     orders["pending"] = place(("KETTLE", 1))
     while not Reservation.objects.filter(reference=orders["pending"].number).exists():
         work(saga_of(orders["pending"]).pk)
@@ -49,13 +51,14 @@ def orders(mug: Product, kettle: Product, bank: SandboxProcess, carrier: Sandbox
         "cancelled",
         "cancelled",
         "returned",
+        "confirmed",
         "pending",
     ]
     return orders
 
 
 def saga_of(order: Order) -> SagaInstance:
-    return SagaInstance.objects.get(definition="shop.checkout", business_key=order.number)
+    return SagaInstance.objects.get(definition__in=shop_audit.CHECKOUTS, business_key=order.number)
 
 
 def move(saga: SagaInstance) -> None:
@@ -102,7 +105,7 @@ def found_after(sql: str, number: str) -> set[tuple[str, Any]]:
         # The saga that holds a pending order, so that the database lets the rows be broken.
         execute(
             "SELECT set_config('sagas.holder', id::text, true) FROM sagas_sagainstance "
-            "WHERE definition = 'shop.checkout' AND business_key = %(number)s",
+            "WHERE definition IN ('shop.checkout', 'shop.choreographed_checkout') AND business_key = %(number)s",
             number,
         )
         execute(sql, number)
@@ -128,6 +131,11 @@ LOSE_LINES = """
 LOSE_GOODS = """
     INSERT INTO inventory_stockmovement (sku, kind, delta, reference, return_reference, note, created_at)
     VALUES ('KETTLE', 'SHIPPED', -1, %(number)s, '', '', now())
+"""
+TOLD = "FROM sagas_outboxevent WHERE subject = %(number)s"
+TOLD_TWICE = f"""
+    INSERT INTO sagas_outboxevent (event_id, type, source, subject, time, data, correlation_id, attempts, error)
+    SELECT gen_random_uuid(), 'shop.order_cancelled', source, subject, time, data, correlation_id, 0, '' {TOLD} LIMIT 1
 """
 
 # (rule, whose rows are broken, how)
@@ -159,6 +167,12 @@ BREAKS = [
     ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "confirmed", RESERVATION.format("status = 'RELEASED'")),
     ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "undone", RESERVATION.format("status = 'COMMITTED'")),
     ("A_RESERVATION_IS_WHERE_ITS_STEPS_ARE", "pending", RESERVATION.format("status = 'RELEASED', settled_at = now()")),
+    ("A_RESERVATION_IS_WHERE_ITS_EVENTS_ARE", "by events", RESERVATION.format("status = 'RELEASED'")),
+    ("A_RESERVATION_IS_WHERE_ITS_EVENTS_ARE", "by events", RESERVATION.format("reference = 'elsewhere'")),
+    ("THE_END_OF_A_FLOW_IS_TOLD", "by events", f"DELETE {TOLD} AND type = 'shop.order_confirmed'"),
+    ("THE_END_OF_A_FLOW_IS_TOLD", "by events", TOLD_TWICE),
+    ("PENDING_ORDERS_ARE_BEING_CHECKED_OUT", "by events", ORDER.format("pending")),
+    ("GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY", "by events", HELD),
     ("GOODS_ARE_HELD_FOR_LIVE_CHECKOUTS_ONLY", "undone", HELD),
     ("MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "confirmed", PAYMENT.format("refunded_amount = 1")),
     ("MONEY_TAKEN_IS_WHAT_CONFIRMED_ORDERS_COST", "undone", CAPTURED),

@@ -1,9 +1,6 @@
 """What breaks between a commit and its reaction. Every test sees that its fault happened."""
 
 import logging
-import os
-import signal
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +12,6 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from rq import Queue
 
-from sagas import failpoints
 from sagas.choreography import broker, outbox
 from sagas.choreography.broker import LocalBroker, deliver
 from sagas.choreography.models import OutboxEvent
@@ -27,35 +23,10 @@ from sagas.models import SagaInstance
 from sagas.sweeper import sweep
 from tests.racing import race
 from tests.sagas.choreography.bakery import Note, Oven, effects, take_order
+from tests.sagas.choreography.killing import killed_at, points_of
 from tests.sagas.conftest import run
 
 WHOLE = ["baked", "billed", "handed over"]
-
-
-def points_of(story: Callable[[], object]) -> list[str]:
-    """The failpoints that a story passes in this process."""
-    passed: list[str] = []
-    with failpoints.listening(passed.append):
-        story()
-    return list(dict.fromkeys(passed))
-
-
-def killed_at(place: str, story: Callable[[], object]) -> bool:
-    """Run a story in a process of its own that is killed at a place. Says whether it came there."""
-    connections.close_all()
-    child = os.fork()
-    if child == 0:
-
-        def die(passed: str) -> None:
-            if passed == place:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        try:
-            with failpoints.listening(die):
-                story()
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def let_leases_end() -> None:

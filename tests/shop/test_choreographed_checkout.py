@@ -1,0 +1,393 @@
+"""The checkout carried by the services' events: every way it can go, over the real sandbox bank and carrier."""
+
+import os
+import random
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import OperationalError, connection, transaction
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from inventory import services as inventory
+from inventory.selectors import available
+from sagas.attempts import Call
+from sagas.audit import Scope, check
+from sagas.choreography.broker import carry, deliver
+from sagas.choreography.models import OutboxEvent
+from sagas.choreography.outbox import as_event
+from sagas.choreography.selectors import trace, where_it_stands
+from sagas.driver import drain_due
+from sagas.engine import record, work
+from sagas.models import SagaInstance
+from sagas.services import turn_back
+from shop.after_sales import ask_to_cancel
+from shop.choreographed_checkout import ChoreographedCheckout
+from shop.models import Order, Product
+from shop.progress import progress_of
+from tests.racing import race
+from tests.sagas.choreography.killing import killed_at, points_of
+from tests.sandbox.processes import SandboxProcess
+from tests.shop.books import how_it_ended, let_time_pass, nothing_moves
+from tests.shop.shopping import place, put_in_cart, submit_checkout
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FORWARD = [
+    "shop.order_placed",
+    "inventory.stock_reserved",
+    "payments.payment_authorized",
+    "shipping.shipment_booked",
+    "payments.payment_captured",
+    "inventory.stock_taken",
+    "shop.order_confirmed",
+]
+
+
+def choreographed(**changes: Any) -> Order:
+    return place(("MUG", 2), mode="choreographed", **changes)
+
+
+def told(order: Order) -> list[str]:
+    return list(OutboxEvent.objects.filter(subject=order.number).order_by("id").values_list("type", flat=True))
+
+
+def settle(rounds: int = 12) -> None:
+    """Drive everything to its end, backoffs and leases included."""
+    for _ in range(rounds):
+        drain_due(20)
+        if nothing_moves() and not OutboxEvent.objects.filter(due_at__isnull=False).exists():
+            return
+        let_time_pass(minutes=2)
+    raise AssertionError([(saga.definition, saga.status, saga.waiting_on) for saga in SagaInstance.objects.all()])
+
+
+def one_commit() -> bool:
+    """The next thing that is due, and nothing else; says whether there was any."""
+    if carry():
+        return True
+    done = work()
+    if isinstance(done, Call):
+        record(done, done.make())
+    return done is not None
+
+
+def nothing_is_wrong() -> bool:
+    assert list(check(Scope())) == []
+    return True
+
+
+def test_services_that_react_to_each_other_confirm_an_order(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    order = choreographed()
+    commits = 0
+    while one_commit():
+        commits += 1
+        assert nothing_is_wrong()
+
+    assert commits > 15
+    assert how_it_ended(order, bank, carrier) == "bought"
+    assert nothing_moves()
+    assert told(order) == FORWARD
+    assert [event.depth for event in trace(order.number).events] == list(range(7))
+    assert [(m.to, m.subject) for m in mail.outbox] == [([order.email], f"Your order {order.number} is confirmed")]
+    assert nothing_is_wrong()
+
+
+@pytest.mark.parametrize(
+    ("fault", "way"),
+    [
+        ("out_of_stock", ["inventory.stock_refused", "shop.order_cancelled"]),
+        ("card_declined", ["payments.payment_declined", "inventory.stock_released", "shop.order_cancelled"]),
+        (
+            "booking_refused",
+            [
+                "shipping.shipment_refused",
+                "payments.payment_voided",
+                "inventory.stock_released",
+                "shop.order_cancelled",
+            ],
+        ),
+        (
+            "bank_gone",
+            [
+                "payments.capture_refused",
+                "shipping.shipment_cancelled",
+                "payments.payment_voided",
+                "inventory.stock_released",
+                "shop.order_cancelled",
+            ],
+        ),
+    ],
+)
+def test_each_service_gives_back_what_it_had_on_the_events_of_the_one_behind_it(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess, fault: str, way: list[str]
+) -> None:
+    changes: dict[str, Any] = {}
+    match fault:
+        case "card_declined":
+            changes["payment_method"] = "pm_card_chargeDeclined"
+        case "booking_refused":
+            carrier.control(fault="decline", operation="buy")
+        case "bank_gone":
+            bank.control(fault="down", operation="capture", times=-1)
+    order = choreographed(**changes)
+    if fault == "out_of_stock":
+        inventory.write_off("MUG", 9, "broken")
+    if fault == "bank_gone":
+        drain_due(5)
+        let_time_pass(minutes=40)  # past the time limit of taking the money
+        drain_due(5)
+        bank.control(fault="reset")
+    settle()
+    if fault == "out_of_stock":
+        inventory.receive("MUG", 9)
+
+    assert how_it_ended(order, bank, carrier) == "untouched"
+    assert told(order) == [*FORWARD[: len(way) - 1], *way]
+    assert nothing_is_wrong()
+    assert mail.outbox == []
+    assert SagaInstance.objects.get(definition="shop.choreographed_checkout").status == "COMPENSATED"
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "fault"),
+    [
+        ("bank", "confirm", "answer_lost"),
+        ("carrier", "buy", "error_after"),
+        ("carrier", "buy", "answer_lost"),
+        ("bank", "capture", "answer_lost"),
+        ("bank", "capture", "down"),
+    ],
+)
+def test_a_remote_call_that_is_in_doubt_is_settled_and_made_once(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess, service: str, operation: str, fault: str
+) -> None:
+    asked = {"bank": bank, "carrier": carrier}[service]
+    asked.control(fault=fault, operation=operation)
+    order = choreographed()
+    settle()
+
+    assert sum(asked.fired().values()) == 1
+    assert how_it_ended(order, bank, carrier) == "bought"
+    assert told(order) == FORWARD
+    assert nothing_is_wrong()
+
+
+def test_a_bank_that_stays_away_past_the_deadline_turns_the_flow_back(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    bank.control(fault="error_after", operation="confirm", times=1)
+    bank.control(fault="down", times=-1)
+    order = choreographed()
+    drain_due(5)
+    let_time_pass(minutes=40)
+    drain_due(5)
+    bank.control(fault="reset")
+    settle()
+
+    assert told(order)[-3:] == ["payments.payment_declined", "inventory.stock_released", "shop.order_cancelled"]
+    assert how_it_ended(order, bank, carrier) == "untouched"
+    assert order.cancel_reason == "We could not finish your order in time."
+    assert nothing_is_wrong()
+
+
+def test_a_cancel_waits_for_the_end_of_the_flow_and_then_gives_everything_back(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    order = choreographed()
+
+    asked = ask_to_cancel(order.number, "changed my mind")
+    assert (asked.definition, asked.status) == ("shop.cancel_order", "WAITING")
+    assert progress_of(order).headline == "We are about to cancel your order"
+    assert ask_to_cancel(order.number) == asked
+    settle()
+
+    assert told(order) == FORWARD
+    assert how_it_ended(order, bank, carrier) == "refunded"
+    assert nothing_is_wrong()
+
+
+def test_a_cancel_of_a_flow_that_comes_to_nothing_changes_nothing(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    order = choreographed(payment_method="pm_card_chargeDeclined")
+    ask_to_cancel(order.number)
+    settle()
+
+    assert how_it_ended(order, bank, carrier) == "untouched"
+    assert order.cancel_reason == "Your bank declined the card."
+    assert [m.subject for m in mail.outbox] == [f"Your order {order.number} is cancelled"]
+    assert nothing_is_wrong()
+
+
+def test_nobody_turns_the_order_alone_back(mug: Product) -> None:
+    order = choreographed()
+
+    assert not turn_back(ChoreographedCheckout, order.number, why="now")
+    assert Order.objects.get().status == "pending"
+
+
+def test_while_the_flow_is_under_way_nobody_else_changes_the_order(mug: Product, bank: SandboxProcess) -> None:
+    order = choreographed()
+
+    with pytest.raises(OperationalError, match="is held by saga"):
+        Order.objects.filter(pk=order.pk).update(email="eve@example.org")
+
+
+def test_a_dead_letter_is_told_to_the_shopper_and_to_operators(mug: Product, bank: SandboxProcess) -> None:
+    order = choreographed()
+    OutboxEvent.objects.update(data={"lines": {"NO-SUCH-SKU": 1}})
+    for _ in range(4):
+        drain_due(5)
+        let_time_pass(minutes=1)
+
+    letter = SagaInstance.objects.get(status="SUSPENDED")
+    assert letter.definition == "inventory.handlers.reserve_stock"
+    assert where_it_stands(trace(order.number)).startswith("inventory.handlers.reserve_stock could not handle")
+    assert progress_of(order).headline == "Somebody of us is looking after your order"
+
+
+def test_the_page_follows_the_flow_forward_and_back(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    carrier.control(fault="decline", operation="buy")
+    order = choreographed()
+    seen = [progress_of(order).headline]
+    while one_commit():
+        seen.append(progress_of(Order.objects.get()).headline)
+    settle()
+    order.refresh_from_db()
+
+    assert "We are cancelling your order" in seen
+    ended = progress_of(order)
+    assert ended.headline == "Your order was cancelled"
+    assert ended.detail == "The parcel service does not deliver to this address. Nothing was charged."
+    assert [(stage.label, stage.state) for stage in ended.stages] == [
+        ("Order received", "done"),
+        ("Stock given back", "undone"),
+        ("Payment released", "undone"),
+        ("Parcel not accepted", "failed"),
+    ]
+
+
+def test_the_setting_decides_for_orders_that_do_not_say(
+    client: Client, mug: Product, bank: SandboxProcess, carrier: SandboxProcess, settings: Any
+) -> None:
+    settings.CHECKOUT_MODE = "choreographed"
+    put_in_cart(client, mug, 2)
+    response = submit_checkout(client)
+    order = Order.objects.get()
+
+    assert order.mode == "choreographed"
+    assert client.get(response.url).status_code == 200
+    settle()
+    page = client.get(response.url).content.decode()
+    assert "Your order is confirmed" in page
+    assert how_it_ended(order, bank, carrier) == "bought"
+
+
+# --- what breaks ------------------------------------------------------------------------------------
+
+
+def end_leases() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE sagas_sagastep SET due_at = clock_timestamp() WHERE token > 0")
+        cursor.execute(
+            "UPDATE sagas_sagainstance SET wake_at = clock_timestamp() WHERE id IN"
+            " (SELECT saga_id FROM sagas_sagastep WHERE token > 0)"
+        )
+
+
+def test_a_worker_killed_anywhere_leaves_money_stock_and_parcel_right(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    """On the way forward, and on the way back from the parcel; a share of the places, drawn with a seed."""
+    seed = int(os.environ.get("VERIFY_SEED") or random.randrange(2**32))
+    for refuse in (False, True):
+
+        def story(refuse: bool = refuse) -> None:
+            if refuse:
+                carrier.control(fault="decline", operation="buy", times=-1)
+            choreographed()
+            drain_due(20)
+
+        places = points_of(story)
+        assert len(places) > 60, places
+        settle()
+        how = "untouched" if refuse else "bought"
+        assert how_it_ended(Order.objects.get(), bank, carrier) == how
+        most = len(places) if os.environ.get("VERIFY") == "full" else 5
+        for place_of_death in random.Random(seed).sample(places, most):
+            empty(bank, carrier)
+            assert killed_at(place_of_death, story), place_of_death
+            if not Order.objects.exists():
+                continue
+            end_leases()
+            settle()
+            said = f"{place_of_death}, VERIFY_SEED={seed}"
+            assert how_it_ended(Order.objects.get(), bank, carrier) == how, said
+            assert nothing_is_wrong(), said
+        empty(bank, carrier)
+
+
+def empty(bank: SandboxProcess, carrier: SandboxProcess) -> None:
+    """As before the first order: ten mugs, no faults."""
+    bank.control(fault="reset")
+    carrier.control(fault="reset")
+    with connection.cursor() as cursor:
+        cursor.execute("""
+            SET session_replication_role = replica;
+            DELETE FROM shop_orderline; DELETE FROM shop_order; DELETE FROM payments_payment;
+            DELETE FROM shipping_shipment; DELETE FROM inventory_reservationline; DELETE FROM inventory_reservation;
+            DELETE FROM inventory_stockmovement WHERE kind <> 'RECEIVED'; DELETE FROM sagas_outboxevent;
+            DELETE FROM sagas_signal; DELETE FROM sagas_semanticlock; DELETE FROM sagas_lockwaiter;
+            DELETE FROM sagas_sagastep; DELETE FROM sagas_stepattempt; DELETE FROM sagas_sagaevent;
+            DELETE FROM sagas_sagainstance; UPDATE inventory_stockitem SET on_hand = 10, reserved = 0;
+            SET session_replication_role = origin;
+        """)
+
+
+def test_two_workers_at_once_carry_out_every_order_once(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess
+) -> None:
+    orders = [place(("MUG", 1), mode="choreographed") for _ in range(4)]
+
+    race([lambda: drain_due(20), lambda: drain_due(20)])
+    settle()
+
+    for order in orders:
+        order.refresh_from_db()
+        assert (order.status, told(order)) == ("confirmed", FORWARD)
+    assert available(["MUG"]) == {"MUG": 6}
+    assert nothing_is_wrong()
+
+
+@given(st.data())
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_events_that_are_doubled_late_and_out_of_order_change_nothing(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess, data: st.DataObject
+) -> None:
+    empty(bank, carrier)
+    if refuse := data.draw(st.booleans(), label="the carrier refuses"):
+        carrier.control(fault="decline", operation="buy")
+    order = choreographed()
+    for _ in range(data.draw(st.integers(5, 25), label="moves")):
+        sagas = list(SagaInstance.objects.filter(wake_at__isnull=False).order_by("id"))
+        events = list(OutboxEvent.objects.order_by("id"))
+        chosen = data.draw(st.sampled_from([*events, *sagas]) if sagas else st.sampled_from(events), label="next")
+        if isinstance(chosen, OutboxEvent):
+            with transaction.atomic():
+                deliver(as_event(chosen))
+        elif isinstance(call := work(chosen.pk), Call):
+            outcome = call.make()
+            for _ in range(data.draw(st.integers(1, 2), label="recorded")):
+                record(call, outcome)
+    settle()
+
+    assert how_it_ended(order, bank, carrier) == ("untouched" if refuse else "bought")
+    assert len(told(order)) == len(set(told(order)))
+    assert nothing_is_wrong()
