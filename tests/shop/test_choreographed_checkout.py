@@ -19,13 +19,16 @@ from sagas.choreography.broker import carry, deliver
 from sagas.choreography.models import OutboxEvent
 from sagas.choreography.outbox import as_event
 from sagas.choreography.selectors import trace, where_it_stands
+from sagas.choreography.subscriptions import subscriptions
 from sagas.driver import drain_due
 from sagas.engine import record, work
+from sagas.hooks import Stake, stake_of
 from sagas.models import SagaInstance
 from sagas.services import turn_back
 from shop.after_sales import ask_to_cancel
 from shop.choreographed_checkout import ChoreographedCheckout
 from shop.models import Order, Product
+from shop.operators_room import HANDLERS
 from shop.progress import progress_of
 from tests.racing import race
 from tests.sagas.choreography.killing import killed_at, points_of
@@ -391,3 +394,13 @@ def test_events_that_are_doubled_late_and_out_of_order_change_nothing(
     assert how_it_ended(order, bank, carrier) == ("untouched" if refuse else "bought")
     assert len(told(order)) == len(set(told(order)))
     assert nothing_is_wrong()
+
+
+def test_the_operators_room_knows_what_is_at_stake_in_every_handler(mug: Product) -> None:
+    order = choreographed()
+    drain_due(0.01)
+
+    handlers = {name for name in subscriptions if not name.startswith("tests.")}
+    assert set(HANDLERS) == handlers
+    for saga in SagaInstance.objects.all():
+        assert stake_of(saga.definition, 1, saga.data) == Stake(order.total_amount, "39.98 EUR")
