@@ -2,10 +2,12 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.timezone import now
 
 from sagas import services
 from sagas.admin import touched
@@ -204,6 +206,10 @@ def test_the_export_has_everything_and_no_secret(viewer: User) -> None:
     saga = trip("yes")
     receipt = {"intent_id": "pi_1", "client_secret": "pi_1_secret_abcdefgh", "mail": "ada@example.org"}
     saga.steps.filter(name="pay").update(receipt=receipt)
+    Operation.objects.create(
+        id=uuid4(), saga=saga, name="resolve", actor=viewer, reason="seen", detail={"receipt": receipt}, at=now(),
+        status_before="SUSPENDED", status_after="RUNNING", version_after=2,
+    )  # fmt: skip
 
     response = client_of(viewer).get(url("export", saga))
 
@@ -211,6 +217,8 @@ def test_the_export_has_everything_and_no_secret(viewer: User) -> None:
     assert response.headers["Content-Disposition"] == f'attachment; filename="saga-{saga.pk}.json"'
     assert (document["key"], document["status"], document["data"]["traveller"]) == ("ada", "COMPLETED", "ada")
     assert document["receipts"]["pay"] == {"intent_id": "pi_1", "client_secret": "[secret]", "mail": "[e-mail]"}
+    assert document["operations"][0]["detail"]["receipt"]["client_secret"] == "[secret]"
+    assert b"pi_1_secret" not in response.content
     assert [step["name"] for step in document["steps"]] == [
         "reserve_seat",
         "note_traveller",
