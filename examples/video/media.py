@@ -14,8 +14,9 @@ from pathlib import Path
 from PIL import Image, ImageSequence
 
 MAX_BYTES = 5_000_000
-MAX_SIDE = 2_000
 MAX_FRAMES = 100
+# Of all frames together, because they are held in memory, three bytes each, by several steps at a time.
+MAX_PIXELS = 20_000_000
 READ_WITHIN_S = 20
 # What an upload may be, besides what ffmpeg reads where there is one.
 ANIMATIONS = ("GIF", "WEBP", "PNG")
@@ -94,10 +95,14 @@ def _opened(film: bytes) -> Iterator[Image.Image]:
     """An image whose size is looked at before it is decoded: what it says it is may be anything."""
     try:
         with Image.open(io.BytesIO(film), formats=ANIMATIONS) as image:
-            if max(image.size) > MAX_SIDE:
-                raise NotAVideo(f"file is {image.width} by {image.height}: at most {MAX_SIDE} either way are taken")
-            if getattr(image, "n_frames", 1) > MAX_FRAMES:
-                raise NotAVideo(f"file has more than the {MAX_FRAMES} frames that are taken")
+            frames = getattr(image, "n_frames", 1)
+            if frames > MAX_FRAMES:
+                raise NotAVideo(f"file has {frames} frames: at most {MAX_FRAMES} are taken")
+            if frames * image.width * image.height > MAX_PIXELS:
+                raise NotAVideo(
+                    f"file has {frames} frames of {image.width} by {image.height}: "
+                    f"at most {MAX_PIXELS:,} pixels in all are taken"
+                )
             yield image
     except NotAVideo:
         raise

@@ -17,6 +17,7 @@ class BadUpload(ValueError):
 def upload(reference: str, title: str, content: bytes, *, fail_at: str = "") -> Video:
     """Take a film in and start to publish it, once for each ``reference``; a second call returns the first video.
 
+    The reference stands for this one film, as an idempotency key does for one request: repeat it with no other.
     What the file was called where it came from is not asked for: it would only be a way out of the folder.
     ``fail_at`` names the step that shall say no, for demonstrations. Raises `BadUpload`.
     """

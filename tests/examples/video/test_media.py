@@ -44,13 +44,13 @@ def test_an_upload_with_too_many_bytes_is_refused():
         media.readable(b"x" * 5_000_001)
 
 
-def test_an_upload_that_is_too_wide_is_refused():
-    with pytest.raises(NotAVideo, match="2001 by 10: at most 2000"):
-        media.readable(sample.film(frames=1, size=(2001, 10)))
+def test_an_upload_with_too_many_pixels_is_refused():
+    with pytest.raises(NotAVideo, match=r"2 frames of 4000 by 2501: at most 20,000,000 pixels"):
+        media.readable(sample.film(frames=2, size=(4000, 2501)))
 
 
 def test_an_upload_that_is_too_long_is_refused():
-    with pytest.raises(NotAVideo, match="more than the 100 frames"):
+    with pytest.raises(NotAVideo, match="101 frames: at most 100"):
         media.readable(sample.film(frames=101))
 
 

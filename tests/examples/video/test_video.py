@@ -53,6 +53,21 @@ def test_a_step_that_fails_leaves_no_file(word: str, film: bytes, video_dir: Pat
     assert saga.status == "COMPENSATED"
 
 
+def test_what_each_step_made_is_deleted_before_the_upload_itself(film: bytes, monkeypatch: pytest.MonkeyPatch):
+    upload("v1", "A ball", film, fail_at="publish_video")
+
+    def disk_is_away(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "remove", disk_is_away)
+        drain_due()
+
+    assert files.names("v1") == ["source"]
+    assert not Rendition.objects.exists()
+    assert Video.objects.get().status == "UPLOADED"
+
+
 def test_a_full_disk_is_waited_for(film: bytes, monkeypatch: pytest.MonkeyPatch):
     upload("v1", "A ball", film)
 
