@@ -56,7 +56,7 @@ def test_a_trip_is_booked_and_paid(agency):
     trip.refresh_from_db()
     assert (trip.status, trip.paid_amount) == ("booked", 30_000)
     assert books() == {"taken": [1, 1, 1], "money": {"Ada": 20_000, "Bob": 29_999}}
-    assert audit().violations == []
+    assert audit().violations == ()
 
 
 @pytest.mark.parametrize("kind", Offer.Kind.values)
@@ -170,6 +170,6 @@ def nothing_is_lost() -> Iterator[str]:
 
 @pytest.mark.verify
 def test_a_trip_withstands_everything():
-    proof = verify(BookTrip, start=book, world=Agency(), invariants=[nothing_is_lost], share=share_of(0.2), seed=SEED)
+    proof = verify(BookTrip, start=book, world=Agency(), invariants=[nothing_is_lost], share=share_of(0.1), seed=SEED)
 
     assert (proof.violations, proof.never_passed) == ([], [])
