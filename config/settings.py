@@ -55,6 +55,7 @@ INSTALLED_APPS = [
     "payments",
     "shipping",
     "shop",
+    "examples.banking",
     "examples.travel",
     "examples.video",
     "sandbox",

@@ -16,22 +16,32 @@ AT_REST = (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.ABANDONED, S
 _SIGNS = {"DONE": "+", "REFUSED": "x"}
 
 
-def tell(definition: str, key: str, say: Callable[[str], Any]) -> str:
+def tell(
+    definition: str,
+    key: str,
+    say: Callable[[str], Any],
+    *,
+    on_trouble: Callable[[str], None] = lambda step: None,
+) -> str:
     """Drive the saga to its end, and say each attempt as it is made; returns the saga's status.
 
-    Works beside running workers, and where there are none.
+    Works beside running workers, and where there are none. ``on_trouble`` is called with the name of a step
+    whose attempt was neither done nor refused, so that somebody can mend what is wrong.
     """
     saga = selectors.saga_of(definition, key)
     if saga is None:
         raise CommandError(f"There is no saga {definition} for {key}.")
-    told, give_up_at = 0, time.monotonic() + PATIENCE_S
+    told: set[int] = set()
+    give_up_at = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up_at:
         drain_due(seconds=1)
         saga.refresh_from_db()
-        attempts = list(saga.attempts.exclude(outcome="").order_by("ended_at", "id"))
-        for attempt in attempts[told:]:
+        # In the order in which they were made: those that share a commit may end at the same time.
+        for attempt in saga.attempts.exclude(outcome="").exclude(pk__in=told).order_by("id"):
+            told.add(attempt.pk)
             say(_line(attempt))
-        told = len(attempts)
+            if attempt.outcome not in _SIGNS:
+                on_trouble(attempt.step)
         if saga.status in AT_REST:
             say(f"The saga is {saga.status}. {selectors.waiting_words(saga)}")
             return str(saga.status)

@@ -1,0 +1,1 @@
+"""A bank: money moves between two accounts by double entry, and none is ever made or lost."""
