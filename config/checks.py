@@ -131,24 +131,28 @@ def check_database_password(app_configs: Sequence[Any] | None, **options: Any) -
     return [Error(problem, hint=remedy, id="config.E005")]
 
 
+# Made by `prepare_demonstration`, each with its name as the password.
+DEMONSTRATION_USERS = ("admin", "viewer", "operator", "supervisor")
+
+
 @register(PRODUCTION, Tags.database)
 @only_in_production
-def check_demonstration_admin(
+def check_demonstration_users(
     app_configs: Sequence[Any] | None, databases: Sequence[str] | None = None, **options: Any
 ) -> list[CheckMessage]:
-    """A database that once served a demonstration still lets admin / admin in."""
+    """A database that once served a demonstration still lets in whoever knows that names were passwords there."""
     if not databases:
         return []
     try:
-        admin = get_user_model()._default_manager.filter(username="admin", is_active=True).first()
+        users = list(get_user_model()._default_manager.filter(username__in=DEMONSTRATION_USERS, is_active=True))
     except DatabaseError:  # not reachable or not migrated: nobody can log in either
-        return []
-    if admin is None or not admin.check_password("admin"):
         return []
     return [
         Error(
-            "The user admin has the demonstration's password, admin.",
-            hint="Change it: manage.py changepassword admin (or delete the user).",
+            f"The user {user.get_username()} has the demonstration's password, {user.get_username()}.",
+            hint=f"Change it: manage.py changepassword {user.get_username()} (or delete the user).",
             id="config.E006",
         )
+        for user in users
+        if user.check_password(user.get_username())
     ]

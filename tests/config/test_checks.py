@@ -97,14 +97,16 @@ def test_a_missing_database_is_refused(production):
 
 
 @pytest.mark.django_db
-def test_the_admin_of_a_demonstration_is_refused(production):
-    admin = get_user_model().objects.create_superuser("admin", "admin@localhost", "admin")
-    assert [error.id for error in checks.check_demonstration_admin(None, databases=["default"])] == ["config.E006"]
+@pytest.mark.parametrize("name", checks.DEMONSTRATION_USERS)
+def test_the_users_of_a_demonstration_are_refused(production, name):
+    production.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    admin = get_user_model().objects.create_superuser(name, "", name)
+    assert [error.id for error in checks.check_demonstration_users(None, databases=["default"])] == ["config.E006"]
 
     admin.set_password("Tq7-another")
     admin.save()
 
-    assert checks.check_demonstration_admin(None, databases=["default"]) == []
+    assert checks.check_demonstration_users(None, databases=["default"]) == []
 
 
 def test_everything_is_allowed_while_debug(production):

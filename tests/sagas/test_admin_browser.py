@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.apps import apps
+from django.contrib.auth.models import Group
 from django.db import connections
 from django.utils.timezone import now
 from playwright.sync_api import Page, expect, sync_playwright
 
 from sagas.driver import drain_due
 from sagas.models import SagaInstance
+from sagas.roles import Role, make_roles
 from tests.sagas.operators import bank, bank_is_itself_again, client_of, drain, staff, trip, url
 
 __all__ = ["bank_is_itself_again"]
@@ -39,7 +42,9 @@ def complaints() -> Iterator[list[str]]:
 @pytest.fixture
 def page(transactional_db: None, live_server: Any, chromium: str, complaints: list[str]) -> Iterator[Page]:
     """A browser in which an operator is logged in."""
-    grace = staff("grace", "view_sagainstance", "retry_saga", "compensate_saga", "resolve_saga", "pause_saga")
+    make_roles(apps.get_app_config("sagas"))
+    grace = staff("grace", "edit_saga")
+    grace.groups.add(Group.objects.get(name=Role.OPERATOR))
     session = client_of(grace).cookies["sessionid"].value
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
