@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,9 +11,7 @@ from django.utils.timezone import now
 
 from sagas import services
 from sagas.admin import figures
-from sagas.choreography.models import OutboxEvent
-from sagas.models import PeriodicJob, SagaInstance, StepAttempt
-from sagas.monitoring.models import Alert
+from sagas.models import SagaInstance, StepAttempt
 from tests.plans_of_lists import ENOUGH, fill
 from tests.sagas.operators import (
     MARKUP,
@@ -202,76 +199,6 @@ def test_the_chart_can_be_read_and_shown_in_numbers(viewer: User) -> None:
     assert chart.table[-1][1:] == (2, [("Completed", 1), ("Compensated", 1), ("Abandoned", 0)])
     assert 'aria-label="The chart in numbers"' not in text_of(client_of(viewer).get(DASHBOARD))
     assert 'aria-label="The chart in numbers"' in text_of(client_of(viewer).get(DASHBOARD, {"charts": "numbers"}))
-
-
-# --- who drives them ------------------------------------------------------------------------------
-
-
-def health(user: User) -> dict[str, tuple[bool, str]]:
-    return {line.what: (line.well, line.words) for line in shown(user).health}
-
-
-def test_a_silent_sweeper_a_late_saga_and_a_broken_rule_are_not_well(viewer: User) -> None:
-    report = {"at": "", "since": "", "seconds": 1, "violations": [{}, {}], "orphans": []}
-    ago = now() - timedelta(minutes=5)
-    PeriodicJob.objects.create(
-        name="sagas.audit.audit_lately", last_started_at=ago, last_ended_at=ago, last_result=report
-    )
-    saga = trip("down")
-    SagaInstance.objects.filter(pk=saga.pk).update(wake_at=ago)
-
-    said = health(viewer)
-
-    assert said["Sweeper"] == (False, "seen 5 min ago")
-    assert said["Due"] == (False, "the oldest has been due for 5 min")
-    assert said["Audit"] == (False, "2 violations, 5 min ago")
-
-
-def test_an_event_that_nobody_carries_and_an_open_alert_are_not_well(viewer: User) -> None:
-    waited, over = now() - timedelta(minutes=3), now()
-    one = {"event_id": uuid4(), "correlation_id": uuid4(), "time": waited, "data": {}}
-    OutboxEvent.objects.create(type="tests.told", subject="ada", due_at=waited, **one)
-    told = {"condition": "STUCK", "code": "x", "subject": "ada", "count": 1, "opened_at": waited, "seen_at": waited}
-    Alert.objects.create(fingerprint="one", **told)
-    Alert.objects.create(fingerprint="two", resolved_at=over, **told)
-
-    said = health(viewer)
-
-    assert said["Events"] == (False, "the oldest has waited for 3 min to be carried")
-    assert said["Alerts"] == (False, "1 open")
-
-
-def test_what_is_well_is_said_to_be(viewer: User) -> None:
-    report = {"at": "", "since": "", "seconds": 1, "violations": [], "orphans": []}
-    PeriodicJob.objects.create(
-        name="sagas.audit.audit_everything", last_started_at=now(), last_ended_at=now(), last_result=report
-    )
-    trip("down")
-
-    said = health(viewer)
-
-    assert said["Due"] == (True, "no saga is late")
-    assert said["Events"] == (True, "all are carried")
-    assert said["Alerts"] == (True, "0 open")
-    assert said["Daily audit"][0]
-    assert said["Sweeper"][0]
-    assert said["Queue"] == (True, "0 hints wait")
-    assert said["Workers"] == (False, "none tells of itself")
-    assert {"Circuit to the bank", "Circuit to the carrier"} <= said.keys()
-
-
-def test_without_redis_the_dashboard_says_so_and_shows_the_rest(viewer: User, settings: Any) -> None:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    trip("down")
-
-    said, dashboard = health(viewer), shown(viewer)
-
-    assert said["Queue"] == (
-        False,
-        "Redis is away: the sweeper drives the sagas, slower; who works is not known",
-    )
-    assert "Workers" not in said
-    assert live(dashboard) == {"WAITING": 1}
 
 
 # --- the address, the refreshing, the permission ---------------------------------------------------
