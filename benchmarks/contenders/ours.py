@@ -18,10 +18,11 @@ class Ours:
 
     name = "this engine"
     module = __name__
+    commands: tuple[str, ...] = ("saga_worker",) * WORKERS
 
     def prepare(self) -> None:
         env = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
-        self.workers = [subprocess.Popen([sys.executable, "manage.py", "saga_worker"], env=env) for _ in range(WORKERS)]
+        self.workers = [subprocess.Popen([sys.executable, "manage.py", name], env=env) for name in self.commands]  # noqa: S603
         self.starters = Crew(self.module, STARTERS)
         self.run(Batch(first=999_000_000, count=20))  # the workers have started when these are done
 

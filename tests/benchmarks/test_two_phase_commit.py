@@ -20,7 +20,7 @@ def test_both_move_the_money_and_only_the_saga_survives_who_drives_it() -> None:
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

@@ -44,9 +44,13 @@ def test_an_upload_with_too_many_bytes_is_refused():
         media.readable(b"x" * 5_000_001)
 
 
-def test_an_upload_with_too_many_pixels_is_refused():
-    with pytest.raises(NotAVideo, match=r"2 frames of 4000 by 2501: at most 20,000,000 pixels"):
-        media.readable(sample.film(frames=2, size=(4000, 2501)))
+def test_an_upload_with_too_many_pixels_is_refused(film: bytes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(media, "MAX_PIXELS", 3 * 32 * 18)
+    media.readable(film)
+
+    monkeypatch.setattr(media, "MAX_PIXELS", 3 * 32 * 18 - 1)
+    with pytest.raises(NotAVideo, match="3 frames of 32 by 18: at most 1,727 pixels"):
+        media.readable(film)
 
 
 def test_an_upload_that_is_too_long_is_refused():
