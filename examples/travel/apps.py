@@ -7,5 +7,5 @@ class TravelConfig(AppConfig):
     verbose_name = "Example: travel"
 
     def ready(self) -> None:
-        # Registers the plan, so that the workers know it.
-        from examples.travel import saga  # noqa: F401
+        # Registers the plan, so that the workers know it, and what is audited.
+        from examples.travel import audit, saga  # noqa: F401

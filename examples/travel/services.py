@@ -4,7 +4,18 @@ from django.db import transaction
 from django.db.models import F, Sum
 
 from examples.travel.models import Offer, Place, Traveller, Trip
-from sagas.starting import start
+from sagas.services import start
+
+Kind = Offer.Kind
+MOST_LETTERS = 40
+
+
+class InvalidTrip(ValueError):
+    """A trip that nobody can book; ``field`` is the part of the request at fault."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class SoldOut(Exception):
@@ -16,22 +27,33 @@ class TooPoor(Exception):
 
 
 def book_trip(number: str, traveller: str, *, flight: str, hotel: str, car: str) -> Trip:
-    """Store the trip and start the saga that books it, in one commit. The same number again is the same trip."""
+    """Store the trip and start the saga that books it, in one commit. The same again is the same trip.
+
+    Raises `InvalidTrip`, and then nothing is stored.
+    """
     from examples.travel.saga import BookTrip, TripData
 
     with transaction.atomic():
-        offers = {offer.code: offer for offer in Offer.objects.filter(code__in=[flight, hotel, car])}
-        trip, _ = Trip.objects.get_or_create(
-            number=number,
-            defaults={
-                "traveller": Traveller.objects.get(name=traveller),
-                "flight": offers[flight],
-                "hotel": offers[hotel],
-                "car": offers[car],
-            },
-        )
+        wanted = _wanted(number, traveller, {Kind.FLIGHT: flight, Kind.HOTEL: hotel, Kind.CAR: car})
+        trip, _ = Trip.objects.get_or_create(number=number, defaults=wanted)
+        if any(getattr(trip, field) != value for field, value in wanted.items()):
+            raise InvalidTrip("number", f"There is another trip {number}.")
         start(BookTrip, TripData(number), key=number)
     return trip
+
+
+def _wanted(number: str, traveller: str, codes: dict[Kind, str]) -> dict[str, Traveller | Offer]:
+    """The rows that a trip is about, each by the name of its field."""
+    if not 0 < len(number) <= MOST_LETTERS:
+        raise InvalidTrip("number", f"The number of a trip has 1 to {MOST_LETTERS} characters.")
+    person = Traveller.objects.filter(name=traveller).first()
+    if person is None:
+        raise InvalidTrip("traveller", f"There is no traveller {traveller}.")
+    offers = {offer.code: offer for offer in Offer.objects.filter(code__in=codes.values())}
+    for kind, code in codes.items():
+        if code not in offers or offers[code].kind != kind:
+            raise InvalidTrip(kind.value, f"There is no {kind.value} {code}.")
+    return {"traveller": person} | {kind.value: offers[code] for kind, code in codes.items()}
 
 
 @transaction.atomic

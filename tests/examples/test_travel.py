@@ -11,9 +11,10 @@ from django.db import IntegrityError
 from examples.travel import steps
 from examples.travel.models import Offer, Place, Traveller, Trip
 from examples.travel.saga import BookTrip
-from examples.travel.services import SoldOut, book_trip, hold_place, release_place
+from examples.travel.services import InvalidTrip, SoldOut, book_trip, hold_place, release_place
 from sagas.audit import audit
 from sagas.driver import drain_due
+from sagas.models import SagaInstance
 from sagas.services import turn_back
 from sagas.testing import Witness, play, refused, verify
 from tests.thinning import SEED, share_of
@@ -105,6 +106,73 @@ def test_of_many_travellers_as_many_go_as_there_are_places(agency):
 def test_postgresql_itself_refuses_to_overbook(agency):
     with pytest.raises(IntegrityError, match="travel_offer_not_overbooked"):
         Offer.objects.filter(code="car").update(taken=3)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("number", "The number of a trip has 1 to 40 characters."),
+        ("traveller", "There is no traveller nobody."),
+        ("flight", "There is no flight hotel."),
+        ("car", "There is no car bicycle."),
+    ],
+)
+def test_a_trip_that_nobody_can_book_is_refused_with_the_field_at_fault(agency, field, words):
+    wrong = {"number": "T" * 41, "traveller": "nobody", "flight": "hotel", "car": "bicycle"}
+    asked = {"number": "T-1", "traveller": "Ada", "flight": "flight", "hotel": "hotel", "car": "car"}
+
+    with pytest.raises(InvalidTrip, match=words) as refusal:
+        book_trip(**asked | {field: wrong[field]})
+
+    assert refusal.value.field == field
+    assert (Trip.objects.count(), SagaInstance.objects.count()) == (0, 0)
+
+
+def test_the_same_trip_again_is_one_trip_and_another_under_its_number_is_refused(agency):
+    assert book() == book()
+
+    with pytest.raises(InvalidTrip, match="There is another trip T-1"):
+        book(traveller="Bob")
+
+    assert (Trip.objects.count(), SagaInstance.objects.count()) == (1, 1)
+
+
+def test_the_auditor_finds_a_place_that_nobody_holds(agency):
+    book()
+    drain_due()
+    Place.objects.filter(offer__kind="car").update(status="released")
+
+    found = [(violation.subject, violation.found, violation.expected) for violation in audit().violations]
+    assert found == [("T-1", "2 places for 30000", "3 places for 30000"), ("car", "1", "0")]
+
+
+def test_the_auditor_finds_a_trip_that_its_saga_has_not_booked(agency):
+    book(traveller="Bob")
+    drain_due()
+    Trip.objects.update(status="booked")
+
+    found = [(violation.subject, violation.found, violation.expected) for violation in audit().violations]
+    assert found == [("T-1", "booked", "cancelled"), ("T-1", "0 places for 0", "3 places for 0")]
+
+
+def test_the_page_of_a_saga_shows_its_trip(agency, admin_client):
+    book()
+    drain_due()
+    saga, trip = SagaInstance.objects.get(), Trip.objects.get()
+
+    page = admin_client.get(f"/admin/sagas/sagainstance/{saga.pk}/change/").content.decode()
+
+    assert f'href="/admin/travel/trip/{trip.pk}/change/"' in page
+
+
+@pytest.mark.parametrize("name", ["offer", "traveller", "trip", "place"])
+def test_the_admin_shows_the_agencys_books_and_changes_none(agency, admin_client, name):
+    book()
+    drain_due()
+
+    assert admin_client.get(f"/admin/travel/{name}/").status_code == 200
+    assert admin_client.get(f"/admin/travel/{name}/?q=T-1").status_code == 200
+    assert admin_client.get(f"/admin/travel/{name}/add/").status_code == 403
 
 
 def test_a_place_given_back_before_it_was_held_is_never_held(agency):
