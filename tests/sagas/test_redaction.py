@@ -1,6 +1,6 @@
 """What an error may say when it is stored."""
 
-from time import monotonic
+from time import process_time
 
 import pytest
 
@@ -54,20 +54,20 @@ def test_what_postgresql_cannot_store_is_taken_out():
 
 
 def test_a_message_and_a_traceback_have_a_limit():
-    started = monotonic()
+    started = process_time()
 
     assert len(message_of("x" * 10_000_000)) == MAX_MESSAGE
     assert len(traceback_of(ValueError("x" * 10_000_000))) == MAX_TRACEBACK
-    assert monotonic() - started < 1, "what is cut off costs nothing"
+    assert process_time() - started < 1, "what is cut off costs nothing"
 
 
 @pytest.mark.parametrize("text", ["x", "x.", "x-", "1 ", "a@", "secret", "x_secret_", "://a:"])
 def test_no_text_makes_redaction_slow(text):
-    started = monotonic()
+    started = process_time()
 
     redact(text * (20_000 // len(text)))
 
-    assert monotonic() - started < 1
+    assert process_time() - started < 1
 
 
 def test_a_secret_at_the_limit_is_blotted_out_before_the_text_is_cut():
