@@ -178,6 +178,10 @@ CIRCUIT_BREAKER_FAILURES = env.int("CIRCUIT_BREAKER_FAILURES", default=5)
 # --- Monitoring ---------------------------------------------------------------------------
 # What Prometheus sends as its bearer token to /metrics; without one only staff may read it.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# Traces go where OpenTelemetry's own variable says; without it nothing of OpenTelemetry is imported.
+TELEMETRY = bool(env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default=""))
+if TELEMETRY:
+    MIDDLEWARE = ["config.telemetry.TraceMiddleware", *MIDDLEWARE]
 # Who is told of alerts; the webhook is signed with the secret.
 SAGAS_ALERT_EMAILS = env.list("SAGAS_ALERT_EMAILS", default=[])
 SAGAS_ALERT_WEBHOOK_URL = env.str("SAGAS_ALERT_WEBHOOK_URL", default="")

@@ -93,6 +93,7 @@ def context(saga: LoadedSaga, task: Task) -> Context[Any]:
         receipts=Receipts(saga.plan, saga.state),
         failure=Failure(**saga.state.failure) if saga.state.failure else None,
         definition=saga.definition,
+        trace=saga.trace,
     )
 
 

@@ -38,6 +38,8 @@ class SagaInstance(models.Model):
     failure = models.JSONField(null=True)
     stalls = models.PositiveSmallIntegerField(default=0)
     deadline_at = models.DateTimeField(null=True)
+    # The trace it was started in (W3C traceparent); empty where nobody traces.
+    trace = models.CharField(max_length=55, db_default="")
     caused_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="caused")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()

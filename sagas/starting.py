@@ -11,7 +11,7 @@ from uuid import UUID
 import uuid_utils.compat as uuid_utils
 from django.db import connection, transaction
 
-from sagas import failpoints, locks, machine, prepared, store, writing
+from sagas import failpoints, locks, machine, prepared, store, tracing, writing
 from sagas.codec import from_json, to_json
 from sagas.definition import Saga
 from sagas.exceptions import LockTaken
@@ -33,9 +33,10 @@ _START = """
     WITH saga AS (
         INSERT INTO sagas_sagainstance (id, definition, definition_version, business_key, data, status, backward,
             pivot_passed, generation, version, wake_at, suspend_reason, attention, stalls, deadline_at, caused_by_id,
-            created_at, updated_at, blocked_on, blocked_until)
+            created_at, updated_at, blocked_on, blocked_until, trace)
         SELECT s.id, %(definition)s, %(version)s, s.key, s.data, 'PENDING', false, false, 0, 1, t.now,
-            '', '', 0, t.now + %(deadline)s::interval, %(caused_by)s, t.now, t.now, '', t.now + %(patience)s::interval
+            '', '', 0, t.now + %(deadline)s::interval, %(caused_by)s, t.now, t.now, '', t.now + %(patience)s::interval,
+            %(trace)s
         FROM (SELECT clock_timestamp() AS now) AS t,
             jsonb_to_recordset(%(sagas)s::jsonb) AS s(id uuid, key text, data jsonb)
         ORDER BY s.key
@@ -163,6 +164,7 @@ def _insert(
         "caused_by": caused_by.pk if caused_by else None,
         "actor": actor,
         "patience": None if on_conflict is OnConflict.REJECT else patience,
+        "trace": tracing.traceparent(),
     }
     data_of = {row["key"]: row["data"] for row in rows}
     with prepared.cursor() as cursor:

@@ -46,6 +46,7 @@ class Context(Generic[D]):
     receipts: Mapping[str, Any] = field(repr=False)
     failure: "Failure | None" = None
     definition: str = ""
+    trace: str = field(default="", repr=False)
 
     def receipt_of(self, action: Callable[..., R]) -> R:
         """The receipt of an earlier step, named by its function; `LookupError` if it is not done."""

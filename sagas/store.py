@@ -33,6 +33,7 @@ class LoadedSaga:
     stalls: int
     state: SagaState
     now: datetime
+    trace: str
     plan: Plan | None
 
     @property
@@ -44,7 +45,8 @@ class LoadedSaga:
 _SAGA_COLUMNS = """
     id, definition, definition_version, business_key, data::text AS data, version, edits, stalls,
     statement_timestamp() AS now, status, backward, pivot_passed, generation, deadline_at, wake_at,
-    waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until
+    waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until,
+    trace
 """
 
 # Until the end of the transaction its writes are those of this saga: see `sagas_refuse_unless_holder`.
@@ -195,6 +197,7 @@ def _loaded(
         edits=row["edits"],
         stalls=row["stalls"],
         now=row["now"],
+        trace=row["trace"],
         plan=plan,
         state=_state(plan, row, touched, frozenset(name for *of, name in signals if tuple(of) == owner)),
     )
