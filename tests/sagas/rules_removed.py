@@ -81,8 +81,8 @@ NO_REREAD_AFTER_A_ROLLBACK = rewritten(engine, "_record_raised", " if s.version 
 NEW_KEY_EACH_TIME = rewritten(
     attempts,
     "idempotency_key",
-    '{saga.id}:{step.name}:{side}"',
-    '{saga.id}:{step.name}:{side}:{saga.state.steps[step.position].attempts(side)}"',
+    "saga.edits, step.name, side)",
+    "saga.edits, step.name, side) + f':{saga.state.steps[step.position].attempts(side)}'",
 )
 NO_END_OF_A_LEASE = rewritten(machine, "lease_over", "state.due_at <= now", "False")
 NO_LEASE = rewritten(attempts, "lease_of", "calls * step.spec.timeout + LEASE_MARGIN", "timedelta(0)")
@@ -98,7 +98,7 @@ UNKNOWN_IS_FAILED = rewritten(
 CALL_BEFORE_INTENT = both(
     rewritten(
         turns,
-        "_begin",
+        "begin",
         "    number = after.steps",
         "    Call(saga.id, step, task, after.generation, lease, ctx, request, due=False).make()\n"
         "    number = after.steps",
