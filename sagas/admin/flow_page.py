@@ -14,7 +14,7 @@ from sagas.redaction import redact
 from sagas.selectors import waiting_words
 
 # Pixels of the drawing; its template knows the heights.
-BOX, GAP = 168, 34
+BOX, GAP = 150, 26
 
 _MARKS = {
     Stand.CAME: ("good", "✓", "came"),

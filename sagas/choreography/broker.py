@@ -5,12 +5,14 @@ it once each.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import Protocol
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InternalError, OperationalError, transaction
 
 from sagas import failpoints
 from sagas import services as sagas
@@ -19,7 +21,7 @@ from sagas.choreography.events import Delivery, Event
 from sagas.choreography.flows import follow
 from sagas.choreography.subscriptions import subscribers
 from sagas.locks import OnConflict
-from sagas.turns import WEATHER
+from sagas.turns import WEATHER, session_ended
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,18 @@ class Broker(Protocol):
     def receive(self) -> bool:
         """Deliver what other services sent. Says whether anything came."""
         ...
+
+
+@contextmanager
+def own_commit() -> Iterator[None]:
+    """A commit of who carries events. Who froze in it, and lost the session, meets the weather."""
+    try:
+        with failpoints.committing(transaction.atomic(durable=True)):
+            yield
+    except InternalError as error:
+        if session_ended(error):
+            raise OperationalError(str(error)) from error
+        raise
 
 
 def deliver(event: Event) -> None:
@@ -66,7 +80,7 @@ class LocalBroker:
     def send(self) -> bool:
         if not outbox.is_any_due():
             return False
-        with failpoints.committing(transaction.atomic(durable=True)):
+        with own_commit():
             failpoints.enter("deliver")
             rows = outbox.claim(TOGETHER)
             for row in rows:

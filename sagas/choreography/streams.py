@@ -13,12 +13,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 import redis
-from django.db import transaction
 
 from sagas import failpoints
 from sagas.attempts import WORKER
 from sagas.choreography import outbox
-from sagas.choreography.broker import TOGETHER, deliver
+from sagas.choreography.broker import TOGETHER, deliver, own_commit
 from sagas.choreography.events import Event
 from sagas.choreography.models import MAX_SUBJECT, OutboxEvent
 from sagas.codec import from_json, to_json
@@ -51,7 +50,7 @@ class StreamBroker:
         """No transaction is open while Redis is asked; what is not known to have arrived is sent again."""
         if not outbox.is_any_due():
             return False
-        with failpoints.committing(transaction.atomic(durable=True)):
+        with own_commit():
             failpoints.enter("lend")
             rows = outbox.claim(TOGETHER)
             outbox.lend(rows, LEASE)
@@ -115,7 +114,7 @@ class StreamBroker:
             kept: Any = {**fields, b"why": str(error)[:500]}
             self._redis.xadd(f"{self._stream}:refused", kept, maxlen=10_000)
             return
-        with failpoints.committing(transaction.atomic(durable=True)):
+        with own_commit():
             failpoints.enter("deliver")
             deliver(event)
 

@@ -16,6 +16,7 @@ from django.db import connection, connections
 
 from sagas import failpoints
 from sagas.attempts import Call
+from sagas.choreography.broker import carry
 from sagas.engine import record, work
 from sagas.models import SagaInstance
 from sagas.outcomes import Outcome
@@ -37,12 +38,14 @@ _WAKE_UP = f"""
 """  # noqa: S608 - made of constants
 _END_WAITS = "UPDATE sagas_sagastep SET due_at = clock_timestamp() - interval '1 ms' WHERE due_at > clock_timestamp()"
 
+_CARRY_AGAIN = "UPDATE sagas_outboxevent SET due_at = clock_timestamp() WHERE due_at > clock_timestamp()"
+
 
 def drive() -> None:
     """Work until nothing is due and every call is answered.
 
-    As `sagas.driver`, but on one thread: all calls that can be under way at once begin before the
-    first one is made, and every run passes the same points in the same order.
+    As `sagas.driver`, events included, but on one thread: all calls that can be under way at once begin
+    before the first one is made, and every run passes the same points in the same order.
     """
     under_way: deque[Call] = deque()
     answer: tuple[Call, Outcome] | None = None
@@ -58,7 +61,7 @@ def drive() -> None:
             elif under_way:
                 call = under_way.popleft()
                 answer = call, call.make()
-            else:
+            elif not carry():
                 return
         except WEATHER:
             weather += 1
@@ -73,6 +76,7 @@ def let_time_pass() -> None:
     with connection.cursor() as cursor:
         cursor.execute(_WAKE_UP)
         cursor.execute(_END_WAITS)
+        cursor.execute(_CARRY_AGAIN)
 
 
 def settle(rounds: int) -> None:

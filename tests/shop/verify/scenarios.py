@@ -31,6 +31,7 @@ from shipping.selectors import shipment_of
 from shop.after_sales import ask_to_cancel, ask_to_readdress, ask_to_return, inspect_return, receive_return
 from shop.cancellation import CancelOrder
 from shop.checkout import Checkout
+from shop.choreographed_checkout import ChoreographedCheckout
 from shop.exceptions import CartAlreadyOrdered, WishRefused
 from shop.late_money import GiveBack
 from shop.models import Cart, Category, Order
@@ -74,7 +75,7 @@ def fill_cart() -> Cart:
     return Cart.objects.create()
 
 
-def order_with(card: str) -> Callable[[], None]:
+def order_with(card: str, mode: str = "orchestrated") -> Callable[[], None]:
     def place() -> None:
         """A second submit of the same cart finds the first order."""
         with suppress(CartAlreadyOrdered):
@@ -83,6 +84,7 @@ def order_with(card: str) -> Callable[[], None]:
                 lines=[("MUG", 3)],
                 address=ADDRESS,
                 payment_method=card,
+                mode=mode,
                 cart=Cart.objects.get(),
             )
 
@@ -90,6 +92,7 @@ def order_with(card: str) -> Callable[[], None]:
 
 
 order = order_with("pm_card_visa")
+order_by_events = order_with("pm_card_visa", "choreographed")
 
 # --- orders to start from -----------------------------------------------------------------------------
 
@@ -221,6 +224,25 @@ def bank_tells(*, captured: bool) -> Callable[[], None]:
     return tell
 
 
+# Nobody turns it back, so nothing that does is tried; what answers the bank and the carrier give, the others see to.
+BY_EVENTS = Scenario(
+    "checkout, by events",
+    ChoreographedCheckout,
+    fill_cart,
+    order_by_events,
+    share=0.02,
+    disturbances=(
+        "kill",
+        "pause",
+        "double",
+        "commit failed",
+        "commit unanswered",
+        "hint lost",
+        "not done, lost",
+        "done, lost",
+        "transient",
+    ),
+)
 SCENARIOS = (
     Scenario("checkout", Checkout, fill_cart, order, BOTH),
     Scenario("checkout, card declined", Checkout, fill_cart, order_with("pm_card_chargeDeclined")),

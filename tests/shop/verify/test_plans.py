@@ -8,14 +8,14 @@ from collections.abc import Callable
 import pytest
 
 from sagas.testing import verify
-from tests.shop.verify.scenarios import SCENARIOS, Scenario
+from tests.shop.verify.scenarios import BY_EVENTS, SCENARIOS, Scenario
 from tests.shop.verify.world import ShopWorld
 from tests.thinning import SEED, share_of, told
 
 pytestmark = [pytest.mark.verify, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, BY_EVENTS], ids=lambda scenario: scenario.name)
 def test_a_plan_withstands_everything(scenario: Scenario, world_of: Callable[[Scenario], ShopWorld]) -> None:
     world = world_of(scenario)
 
