@@ -1,10 +1,7 @@
 """The bank: money moves wholly or not at all, and PostgreSQL itself keeps the books."""
 
-from io import StringIO
-
 import pytest
 from django.core import mail
-from django.core.management import CommandError, call_command
 from django.db import DatabaseError, IntegrityError, transaction
 
 from examples.banking import steps
@@ -206,6 +203,14 @@ def test_a_batch_has_an_end(bank):
     assert not Transfer.objects.filter(number__startswith="T-").exists()
 
 
+def test_the_transaction_of_the_caller_takes_the_transfer_with_it(bank):
+    with transaction.atomic():
+        request_transfer(ORDER)
+        transaction.set_rollback(True)
+
+    assert (Transfer.objects.filter(number="T-1").exists(), saga_of(TransferMoney.name, "T-1")) == (False, None)
+
+
 # --- accounts that are held ---------------------------------------------------------------------------
 
 
@@ -294,7 +299,7 @@ def test_the_auditor_finds_a_transfer_that_says_what_did_not_happen(bank):
     ]
 
 
-# --- the plan, and the story --------------------------------------------------------------------------
+# --- the plan --------------------------------------------------------------------------
 
 
 def test_what_is_over_the_limit_is_taken_back_in_reverse():
@@ -317,58 +322,3 @@ def test_a_notice_is_repeated_and_nothing_is_taken_back():
     played = play(TransferMoney, {steps.notify_owners: transient()})
 
     assert (played.status, played.trace[-2:]) == ("COMPLETED", ["notify_owners transient", "notify_owners done"])
-
-
-@pytest.mark.parametrize(
-    ("fail", "line", "end"),
-    [
-        (None, "  + notify_owners done", "The transfer is recorded."),
-        ("debit", "  x debit_source refused: There is less", "The transfer is rejected: There is less than 300.00"),
-        ("credit", "  - takes back debit_source done", "is frozen."),
-        ("record", "  - takes back credit_target done", "may send 299.99 EUR a day."),
-        ("notify", "  ? notify_owners transient: “ada at home”", "The transfer is recorded."),
-    ],
-)
-def test_the_command_tells_what_happens(fail, line, end):
-    out = StringIO()
-
-    call_command("banking", fail=fail, stdout=out)
-
-    assert line in out.getvalue()
-    assert end in out.getvalue().splitlines()[-1]
-    assert audit().violations == ()
-
-
-def test_the_command_tells_what_happens_in_its_order():
-    out = StringIO()
-
-    call_command("banking", fail="debit", stdout=out)
-
-    told = [line[:24] for line in out.getvalue().splitlines() if line.startswith(("  x", "  -"))]
-    assert told == ["  x debit_source refused", "  - takes back request_t"]
-    assert "Its ledger is empty." in out.getvalue()
-
-
-def test_the_command_moves_many_and_loses_nothing():
-    out = StringIO()
-
-    call_command("banking", transfers=40, stdout=out)
-
-    assert "40 transfers between 20 accounts with 20000.00 EUR in all." in out.getvalue()
-    assert out.getvalue().splitlines()[-1] == "The accounts have 20000.00 EUR in all."
-    assert audit().violations == ()
-
-
-def test_one_transfer_fails_as_told_or_many_by_chance():
-    with pytest.raises(CommandError, match="--fail is for one transfer"):
-        call_command("banking", fail="debit", transfers=2)
-    with pytest.raises(CommandError, match="'0' is not a number from 1 to 10000"):
-        call_command("banking", "--transfers", "0")
-
-
-def test_the_transaction_of_the_caller_takes_the_transfer_with_it(bank):
-    with transaction.atomic():
-        request_transfer(ORDER)
-        transaction.set_rollback(True)
-
-    assert (Transfer.objects.filter(number="T-1").exists(), saga_of(TransferMoney.name, "T-1")) == (False, None)

@@ -95,7 +95,7 @@ def test_a_transfer_withstands_everything(tmp_path: Path, settings: Any):
 TRANSFERS = int(os.environ.get("TRANSFERS") or (1_000 if FULL else 150))
 ACCOUNTS = 100
 IN_ALL = ACCOUNTS * 100_000
-AT_ONCE = 50
+AT_ONCE = 25
 WORKERS = 2
 PLACES = 400
 SECONDS = 10
