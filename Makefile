@@ -10,7 +10,7 @@ TEMPLATES := $(wildcard templates */templates)
 .PHONY: help run test verify chaos bench check format
 
 help:  ## show the commands
-	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*  ## /make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 run: .venv/installed  ## run the whole shop (PORT, DATA_DIR, DATABASE_URL, REDIS_URL, WORKERS); Ctrl-C stops it
 	@exec $(BIN)/python manage.py up
@@ -25,9 +25,14 @@ chaos: .venv/installed-dev  ## break the running shop for SECONDS (SEED, ORDERS_
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
 		$(if $(ORDERS_PER_SECOND),--orders-per-second $(ORDERS_PER_SECOND)) $(if $(WORKERS),--workers $(WORKERS))
 
-bench: .venv/installed-dev  ## measure against plain loops (ONLY, CONTENDERS, ROUNDS, SAGAS, SLOW)
-	@$(if $(ONLY),ONLY=$(ONLY)) $(if $(CONTENDERS),CONTENDERS=$(CONTENDERS)) $(if $(ROUNDS),ROUNDS=$(ROUNDS)) \
-		$(if $(SAGAS),SAGAS=$(SAGAS)) $(if $(SLOW),SLOW=$(SLOW)) $(BIN)/python -m benchmarks
+# What both tables take: the variables that were given, as they were given.
+SIZES := $(foreach name,ONLY CONTENDERS ROUNDS SAGAS SLOW,$(if $($(name)),$(name)=$($(name))))
+
+bench: .venv/installed-dev  ## measure against plain loops (ONLY, CONTENDERS, ROUNDS, SAGAS, SLOW); more: python -m benchmarks.{backlog,growth,slow_bank,starting,two_phase_commit}
+	@$(SIZES) $(BIN)/python -m benchmarks
+
+bench-peers: .venv/installed-dev .venv-peers/installed  ## measure against other tools (the same variables), installed beside
+	@$(if $(CONTENDERS),,CONTENDERS=django,ours,peers) RESULTS=benchmarks/results/peers $(SIZES) $(BIN)/python -m benchmarks
 
 check: .venv/installed-dev  ## format, lint, types, import contracts, migrations, templates, system checks
 	$(BIN)/ruff format --check .
@@ -55,3 +60,10 @@ format: .venv/installed-dev  ## let the tools repair what they can
 .venv/installed-dev: requirements-dev.txt | .venv/created
 	$(INSTALL) -r requirements-dev.txt
 	@touch .venv/installed $@
+
+# What is measured beside the engine. Without npm there is no Restate, and the table says so.
+.venv-peers/installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	-npm install --silent --no-audit --no-fund --ignore-scripts --prefix .venv-peers/restate @restatedev/restate-server@1.7.12
+	@touch $@

@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: the core table. Sizes come from the environment."""
+"""`python -m benchmarks`: the core table. Sizes come from the environment.
+
+CONTENDERS (names, or peers), ONLY (core, declined), ROUNDS, SAGAS (in a round), SLOW (at low load).
+"""
 
 import os
 
@@ -6,6 +9,7 @@ from benchmarks import core, report, servers
 from benchmarks.contenders import Contender
 from benchmarks.contenders.django_loop import DjangoLoop
 from benchmarks.contenders.ours import Ours
+from benchmarks.contenders.peers import RESTATE_SERVER, CeleryChain, Dbos, Procrastinate, Restate, RqForking, RqSimple
 from benchmarks.contenders.pgbench import PgBench
 from benchmarks.contenders.psycopg_loop import PsycopgLoop
 
@@ -15,6 +19,14 @@ CONTENDERS: dict[str, type[Contender]] = {
     "django": DjangoLoop,
     "ours": Ours,
 }
+PEERS: dict[str, type[Contender]] = {
+    "restate": Restate,
+    "celery": CeleryChain,
+    "procrastinate": Procrastinate,
+    "dbos": Dbos,
+    "rq-simple": RqSimple,
+    "rq-forking": RqForking,
+}
 VARIANTS = {"core": (0, "All orders go through"), "declined": (20, "20 % declined and compensated")}
 
 
@@ -22,15 +34,23 @@ def number(name: str, default: int) -> int:
     return int(os.environ.get(name, default))
 
 
+def contenders() -> list[str]:
+    names = os.environ.get("CONTENDERS", ",".join(CONTENDERS)).replace("peers", ",".join(PEERS)).split(",")
+    if "restate" in names and not RESTATE_SERVER.exists():
+        print("Restate is left out: its server was not installed, for which npm is needed.")  # noqa: T201
+        names.remove("restate")
+    return names
+
+
 def main() -> None:
-    names = os.environ.get("CONTENDERS", ",".join(CONTENDERS)).split(",")
+    names = contenders()
     variants = os.environ.get("ONLY", ",".join(VARIANTS)).split(",")
     with servers.running() as these:
         for variant in variants:
             percent, title = VARIANTS[variant]
             figures = core.measure(
                 these,
-                [CONTENDERS[name]() for name in names],
+                [(CONTENDERS | PEERS)[name]() for name in names],
                 rounds=number("ROUNDS", 5),
                 count=number("SAGAS", 1_000),
                 percent=percent,

@@ -63,7 +63,7 @@ def drain(count: int) -> Figures:
         began = time.monotonic()
         while ask(_OPEN):
             figures.hints.append(int(str(redis_server.llen("rq:queue:sagas"))))
-            figures.redis_mb.append(float(str(redis_server.info("memory")["used_memory"])) / 1e6)  # type: ignore[index]
+            figures.redis_mb.append(float(str(redis_server.info("memory")["used_memory"])) / 1e6)
             figures.workers_mb.append(sum(map(_memory_mb, pids)))
             time.sleep(LOOK_S)
         figures.rate = at_first / (time.monotonic() - began)

@@ -59,7 +59,7 @@ def copy(copies: list[Copy]) -> None:
 def _copy(made: Copy) -> None:
     with connect() as connection:
         names = [str(name) for (name,) in connection.execute(_COLUMNS, (made.table,))]
-        values = [sql.SQL(made.new[n]) if n in made.new else sql.Identifier("t", n) for n in names]  # type: ignore[arg-type]
+        values = [sql.SQL(made.new[n]) if n in made.new else sql.Identifier("t", n) for n in names]
         statement = sql.SQL(
             "INSERT INTO {table} ({names}) SELECT {values} FROM bench_grown g CROSS JOIN {table} t "
             "WHERE t.{column} = {value} AND g.n > (SELECT max(n) - {count} FROM bench_grown) ORDER BY g.n"

@@ -10,10 +10,10 @@ from benchmarks.core import Figures
 
 RESULTS = Path(os.environ.get("RESULTS") or Path(__file__).with_name("results"))
 HEAD = (
-    "| contender | sagas/s | ratio to Django loop | CPU s per 1,000: own | PostgreSQL | commits | statements "
-    "| WAL bytes | p50 ms | p99 ms |"
+    "| contender | sagas/s | ratio to Django loop | ratio to this engine | CPU s per 1,000: own | PostgreSQL "
+    "| commits | statements | WAL bytes | p50 ms | p99 ms |"
 )
-BASE = "Django loop"
+BASES = ("Django loop", "this engine")
 
 
 def table(figures: dict[str, Figures]) -> str:
@@ -21,7 +21,7 @@ def table(figures: dict[str, Figures]) -> str:
     for name, seen in figures.items():
         cells = [
             f"{median(seen.rate):,.0f}",
-            _ratio(seen, figures.get(BASE)),
+            *(_ratio(seen, figures.get(base)) for base in BASES),
             f"{median(seen.own_cpu):.1f}" if any(seen.own_cpu) else "-",
             f"{median(seen.postgres_cpu):.1f}",
             f"{seen.commits:.1f}",

@@ -40,7 +40,7 @@ def fill(rows: int) -> None:
     tracked = TrackingEvent.objects.create(event_id="T", tracking_code="T", payload="{}", status="APPLIED")
 
     def of(row: models.Model, **new: str) -> Copy:
-        return Copy(row._meta.db_table, row._meta.pk.attname, row.pk, new, rows)  # type: ignore[union-attr]
+        return Copy(row._meta.db_table, row._meta.pk.attname, row.pk, new, rows)
 
     referred = {"reference": "g.key", "created_at": "g.at"}
     copy(

@@ -1,5 +1,6 @@
 """The work of one order, as a Django user would write it. The plain loop and the engine call the same functions."""
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,7 +8,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from benchmarks.shop_app.models import Order, Payment, Product, Shipment
+from sagas.definition import Context, remote
 from sagas.outcomes import Refused
+
+BANK_TAKES_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,17 @@ def release_stock(ctx: HasPurchase, receipt: None = None) -> None:
 
 def cancel_order(ctx: HasPurchase, receipt: None = None) -> None:
     Order.objects.filter(pk=ctx.data.number).update(status="CANCELLED", ended_at=Now())
+
+
+def note_payment(ctx: Context[Purchase], receipt: None) -> None:
+    record_payment(ctx)
+
+
+@remote(record=note_payment)
+def pay_at_once(ctx: Context[Purchase], request: None) -> None:
+    """A call outside that is answered at once: what a remote step costs by itself."""
+
+
+@remote(record=note_payment)
+def pay_slowly(ctx: Context[Purchase], request: None) -> None:
+    time.sleep(BANK_TAKES_S)
