@@ -27,7 +27,7 @@ def test_a_saga_that_was_started_is_pending_due_and_has_one_event(world: World):
     saga = begin_trip()
 
     assert (saga.status, saga.version, saga.generation, saga.definition_version) == ("PENDING", 1, 0, 1)
-    assert saga.data == {"number": "T1"}
+    assert saga.data == {"number": "T1", "wish": ""}
     assert saga.wake_at == pytest.approx(saga.created_at, abs=timedelta(seconds=1))
     assert saga.deadline_at - saga.created_at == pytest.approx(timedelta(minutes=10), abs=timedelta(seconds=1))
     assert moves(saga) == [("", "PENDING")]
