@@ -91,11 +91,13 @@ class Command(BaseCommand):
             request_transfer(Order(f"T-{run}-{place}", source, target, random.randint(1, 40_000)))  # noqa: S311
         self.stdout.write(f"{count} transfers between {len(numbers)} accounts with {_money(2_000_000)} in all.")
         mine = Transfer.objects.filter(number__startswith=f"T-{run}-")
-        give_up_at = started + PATIENCE_S + count
+        done, give_up_at = 0, started + PATIENCE_S + count
         while drain_due(seconds=5) or mine.filter(status=Transfer.Status.REQUESTED).exists():
             if monotonic() > give_up_at:
                 raise CommandError("They have not come to an end; look at the sagas in the admin.")
-            self.stdout.write(f"  {mine.exclude(status=Transfer.Status.REQUESTED).count()} of {count} are done")
+            before, done = done, mine.exclude(status=Transfer.Status.REQUESTED).count()
+            if done > before:
+                self.stdout.write(f"  {done} of {count} are done")
             sleep(0.05)
         took = monotonic() - started
         ends = Counter(mine.values_list("status", flat=True))
