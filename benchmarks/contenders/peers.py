@@ -1,4 +1,4 @@
-"""Other tools, each with the worker count that was best for it; their programs are in `benchmarks.peers`."""
+"""Other tools, each with workers for two cores (not tuned further); their programs are in `benchmarks.peers`."""
 
 import json
 import os
