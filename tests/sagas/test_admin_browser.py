@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from sagas.driver import drain_due
 from sagas.models import SagaInstance
+from sagas.monitoring.models import Alert, AlertMessage
 from sagas.roles import Role, make_roles
 from tests.sagas.operators import bank, bank_is_itself_again, client_of, drain, staff, trip, url
 
@@ -146,6 +147,15 @@ def test_the_dashboard_shows_what_is_new_and_leaves_who_reads_it_where_they_are(
     expect(page.get_by_label("Definition:")).to_have_value("tests.journey")
 
 
+def alert_about(saga: SagaInstance) -> Alert:
+    alert = Alert.objects.create(
+        condition="OUTCOME_UNKNOWN", code="OUTCOME_UNKNOWN", fingerprint="a" * 32, subject="tests.journey lost",
+        message="no answer", count=1, saga_id=saga.pk, opened_at=now(), seen_at=now(),
+    )  # fmt: skip
+    AlertMessage.objects.create(alert=alert, channel="mail", news="opened", sent_at=now(), tries=1)
+    return alert
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1360)])
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     page: Page, complaints: list[str], scheme: Any, width: int
@@ -155,7 +165,9 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     page.set_viewport_size({"width": width, "height": 850})
 
     pages = [url(name, saga) for name, saga in (("change", lost), ("change", undone), ("resolve", lost))]
-    for address in (*pages, url("compensate", lost), "/admin/sagas/?charts=numbers"):
+    alert = alert_about(lost)
+    alerts = ("/admin/sagas/alert/", f"/admin/sagas/alert/{alert.pk}/change/")
+    for address in (*pages, url("compensate", lost), "/admin/sagas/?charts=numbers", *alerts):
         page.goto(address)
         assert complaints == []
         results = Axe().run(page, context="#content")
