@@ -116,8 +116,10 @@ def start_many(
 ) -> list[Started | Rejected]:
     """Start ``plan`` for each ``(key, data)``, in a handful of statements for all; one result each, in order.
 
-    As `start` for each, but one that needs what another saga holds is rejected by itself, and the
-    rest is started. Of two with one key the first counts. Call it inside `transaction.atomic()`.
+    As `start` for each, but one that needs what another saga holds, or what an earlier one of the batch asks for,
+    is rejected by itself, and the rest is started. Start a rejected one again later: what it needed may be free, since
+    the earlier one may have been rejected as well. Of two with one key the first counts. Call it inside
+    `transaction.atomic()`.
     """
     compiled = plan.plan
     wanted: dict[str, D] = {}
