@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import redis
 from django.contrib.auth.models import User
 from django.utils.timezone import now
 
@@ -53,7 +54,8 @@ def test_an_event_that_nobody_carries_and_an_open_alert_are_not_well(viewer: Use
     assert said["Alerts"] == (False, "1 open")
 
 
-def test_what_is_well_is_said_to_be(viewer: User) -> None:
+def test_what_is_well_is_said_to_be(viewer: User, settings: Any) -> None:
+    redis.Redis.from_url(settings.REDIS_URL).flushdb()
     report = {"at": "", "since": "", "seconds": 1, "violations": [], "orphans": []}
     PeriodicJob.objects.create(
         name="sagas.audit.audit_everything", last_started_at=now(), last_ended_at=now(), last_result=report
