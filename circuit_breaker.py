@@ -45,11 +45,13 @@ class Circuit:
     opens_again_in: timedelta
 
 
-@cache
 def _redis() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.REDIS_URL, socket_connect_timeout=_PATIENCE_S, socket_timeout=_PATIENCE_S, retry=None
-    )
+    return _connected(settings.REDIS_URL)
+
+
+@cache
+def _connected(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_connect_timeout=_PATIENCE_S, socket_timeout=_PATIENCE_S, retry=None)
 
 
 class CircuitBreaker:
