@@ -26,11 +26,11 @@ _COUNT = """
 """
 # Whoever opens a minute of their own sweeps a few rows of clients that went away.
 _SWEEP = """
-    DELETE FROM config_requestcount WHERE client IN (
+    DELETE FROM config_requestcount WHERE client = ANY(ARRAY(
         SELECT client FROM config_requestcount
         WHERE minute < extract(epoch FROM clock_timestamp())::bigint / 60 - 60
         LIMIT 20 FOR UPDATE SKIP LOCKED
-    )
+    ))
 """
 
 

@@ -31,9 +31,10 @@ LONGEST_PAUSE = timedelta(hours=1)
 AT_ONCE = 20
 
 # The end of an alert is told after its beginning.
+# `= (SELECT ...)` is asked once. `IN` may become a join that asks once a row, and claims another each time.
 _CLAIM = """
     UPDATE sagas_alertmessage SET due_at = statement_timestamp() + %(lease)s, tries = tries + 1
-    WHERE id IN (
+    WHERE id = (
         SELECT id FROM sagas_alertmessage message
         WHERE due_at <= statement_timestamp() AND channel <> ALL(%(failed)s) AND NOT EXISTS (
             SELECT FROM sagas_alertmessage earlier WHERE earlier.alert_id = message.alert_id
