@@ -64,6 +64,7 @@ def serve(do: Callable[[str, int, int, int, bool], float]) -> None:
     for line in sys.stdin:
         batch = Batch(**json.loads(line))
         started = []
+        time.sleep(batch.delay)
         for order in batch.orders():
             if batch.pause:
                 time.sleep(batch.pause)

@@ -13,17 +13,22 @@ STOCK = 1_000_000_000
 class Batch:
     """``count`` orders from number ``first`` on, of which ``percent`` in a hundred are declined.
 
-    ``pause`` is how long to wait before each order, for the measurement at low load.
+    ``pause`` is how many seconds to wait before each order, for the measurement at low load, and ``delay``
+    before the first, so that parts of one batch take turns.
     """
 
     first: int
     count: int
     percent: int = 0
     pause: float = 0
+    delay: float = 0
 
     def split(self, parts: int) -> "list[Batch]":
         edges = [self.first + self.count * part // parts for part in range(parts + 1)]
-        return [Batch(start, end - start, self.percent, self.pause) for start, end in pairwise(edges)]
+        return [
+            Batch(start, end - start, self.percent, self.pause, delay=self.pause * part / parts)
+            for part, (start, end) in enumerate(pairwise(edges))
+        ]
 
     def orders(self) -> Iterator[tuple[str, int, int, int, bool]]:
         """Number, product, quantity, cents, declined. Products are drawn, so that rows are contended for."""

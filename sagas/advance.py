@@ -5,9 +5,10 @@ disagree. The saga is always at work at one place of its plan: the first that is
 way back the last that is not undone.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState, StepState, Task

@@ -32,7 +32,7 @@ SECONDS = 20.0
 # How often to look for what is newly due while calls are under way.
 POLL = 0.02
 # How many sagas share a commit at most.
-TOGETHER = 25
+TOGETHER = 50
 # How long events may wait at most while sagas are due all the time.
 EVENTS_EVERY = 0.25
 # How long an answer that could not be written down lets others go first.

@@ -9,12 +9,13 @@ each is kept apart from the others: what one of them cannot do is done without i
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
 from django.db import InternalError, OperationalError, connection, transaction
+from msgspec.structs import replace
 
 from sagas import failpoints, store, turns, writing
 from sagas.attempts import Call

@@ -3,9 +3,10 @@
 Each raises `NotAllowed` with the reason when the state does not allow it.
 """
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from sagas import machine
 from sagas.advance import ended, is_at, overdue_words

@@ -5,9 +5,10 @@ keeps it in memory. Here is what an attempt does to its step; `advance` derives 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from sagas.advance import advance, is_in_line, next_task, suspended, turned, why_not_turn_back
 from sagas.outcomes import Outcome, OutcomeKind

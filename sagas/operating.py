@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, OperationalError, transaction
+from msgspec.structs import replace
 from psycopg.errors import LockNotAvailable
 
 from sagas import denials, locks, machine, store, writing

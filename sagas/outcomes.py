@@ -9,6 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from sagas.redaction import message_of, words_of
 
 R = TypeVar("R")
@@ -71,8 +73,7 @@ class OutcomeKind(StrEnum):
     LEASE_OVER = "LEASE_OVER"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of one attempt. ``definite`` says that it certainly left no effect, or is done.
 
     ``took`` is the time of a local step; a remote one lies between two commits, which tell the time.

@@ -7,13 +7,14 @@ the outside are not made, only listed; what is written round them is run as if t
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
 from django.apps import apps
 from django.db import OperationalError, connection, transaction
+from msgspec.structs import replace
 
 from sagas import locks, machine, store, turns
 from sagas.codec import result_type

@@ -5,10 +5,10 @@ in the commit of that step; of several with one name the first comes first.
 """
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from django.db import connection, transaction
+from msgspec.structs import replace
 
 from sagas import failpoints, store, writing
 from sagas.advance import advance

@@ -1,8 +1,10 @@
 """Where a saga stands, as values: what `machine` computes with and `store` loads and writes. Pure."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from sagas.plan import Plan
 from sagas.states import (
@@ -17,8 +19,7 @@ from sagas.states import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StepState:
+class StepState(msgspec.Struct, frozen=True):
     """Where one step stands. ``token`` fences its attempt in flight; 0 when there is none.
 
     ``due_at`` is the end of the lease while an attempt is in flight, else that of the backoff, or of
@@ -53,8 +54,7 @@ class StepState:
         return self.action_attempts if side is Side.ACTION else self.compensation_attempts
 
 
-@dataclass(frozen=True, slots=True)
-class SagaState:
+class SagaState(msgspec.Struct, frozen=True):
     """Where a saga stands. ``generation`` numbers the remote attempts; it only grows.
 
     ``signals`` names the signals that came and are not consumed yet. ``blocked_on`` is the resource
@@ -86,8 +86,7 @@ class SagaState:
         return replace(self, steps=tuple(steps))
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """One attempt that may start now. ``settle``: ask what became of the last one first."""
 
     position: int
@@ -106,8 +105,7 @@ def new_saga(plan: Plan, now: datetime) -> SagaState:
     return SagaState(untouched(plan), deadline_at=deadline, wake_at=now)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One status that changed: of the saga (``step`` empty), of an action or of a compensation."""
 
     step: str

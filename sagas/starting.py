@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
 from django.db import connection, transaction
+from msgspec.structs import replace
 
 from sagas import failpoints, locks, machine, prepared, store, tracing, writing
 from sagas.codec import from_json, to_json

@@ -4,12 +4,13 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import connection
+from msgspec.structs import replace
 
 from sagas import prepared
 from sagas.codec import from_json
@@ -19,8 +20,7 @@ from sagas.snapshot import SagaState, StepState, untouched
 from sagas.states import ActionStatus, CompensationStatus, SagaStatus, SuspendReason
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedSaga:
+class LoadedSaga(msgspec.Struct, frozen=True):
     """A saga whose row this transaction has locked. ``now`` is the database's clock at the lock."""
 
     id: UUID
@@ -122,22 +122,22 @@ def sharing() -> Callable[[LoadedSaga], AbstractContextManager[None]]:
     Django's own would take three round trips for the one that this takes.
     """
     begin = _BE_QUICK
+    cursor = connection.cursor()
 
     @contextmanager
     def act_for(saga: LoadedSaga) -> Iterator[None]:
         nonlocal begin
         callbacks = len(connection.run_on_commit)
-        with connection.cursor() as cursor:
-            cursor.execute(f"{begin}; SAVEPOINT turn; SET LOCAL sagas.holder = '{saga.id}'")
-            begin = "RELEASE SAVEPOINT turn"
-            try:
-                yield
-            except Exception:
-                # The step may have asked for a rollback; here it is.
-                connection.needs_rollback = False
-                cursor.execute("ROLLBACK TO SAVEPOINT turn")
-                del connection.run_on_commit[callbacks:]
-                raise
+        cursor.execute(f"{begin}; SAVEPOINT turn; SET LOCAL sagas.holder = '{saga.id}'")
+        begin = "RELEASE SAVEPOINT turn"
+        try:
+            yield
+        except Exception:
+            # The step may have asked for a rollback; here it is.
+            connection.needs_rollback = False
+            cursor.execute("ROLLBACK TO SAVEPOINT turn")
+            del connection.run_on_commit[callbacks:]
+            raise
 
     return act_for
 

@@ -5,12 +5,12 @@ A turn has the effects of a step function, and says what is to be written of the
 
 import logging
 import random
-from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 from typing import NamedTuple
 
 from django.db import InterfaceError, InternalError, OperationalError, transaction
+from msgspec.structs import replace
 
 from sagas import failpoints, locks, logs, machine, signals
 from sagas.attempts import Call, arguments, attempt_row, context, lease_of

@@ -6,15 +6,16 @@ at the version that was loaded.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import connection
+from msgspec.structs import asdict, replace
 
 from sagas import locks, prepared
-from sagas.snapshot import Change, SagaState, StepState, changes
+from sagas.snapshot import SagaState, changes
 from sagas.states import ActionStatus
 from sagas.store import LoadedSaga
 
@@ -23,8 +24,7 @@ class Fenced(Exception):
     """Somebody else moved the saga on; whatever was to be written is void."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One row of `StepAttempt`; written a second time with the same number, it is ended."""
 
     position: int
@@ -43,8 +43,7 @@ class Attempt:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """One saga gets from where it was loaded to ``after``, with the attempts that led there."""
 
     saga: LoadedSaga
@@ -169,23 +168,13 @@ def _add(rows: dict[str, list[dict[str, Any]]], move: Move) -> None:
         state = after.steps[step.position]
         if state is not saga.state.steps[step.position] and state != saga.state.steps[step.position]:
             named = {"saga": owner, "position": step.position, "name": step.name, "kind": step.kind}
-            rows["steps"].append({**named, **_values(state, _STEP_FIELDS), "due_at": _iso(state.due_at)})
+            rows["steps"].append({**named, **asdict(state), "due_at": _iso(state.due_at)})
     for attempt in move.attempts:
         times = {"started_at": _iso(attempt.started_at), "ended_at": _iso(attempt.ended_at)}
-        rows["attempts"].append({"saga": owner, **_values(attempt, _ATTEMPT_FIELDS), **times})
+        rows["attempts"].append({"saga": owner, **asdict(attempt), **times})
     for change in changes(saga.plan, saga.state, after):
         said = {"actor": move.actor, "why": move.why, "generation": after.generation}
-        rows["events"].append({"saga": owner, **_values(change, _CHANGE_FIELDS), **said})
-
-
-_STEP_FIELDS, _ATTEMPT_FIELDS, _CHANGE_FIELDS = (
-    tuple(field.name for field in fields(kind)) for kind in (StepState, Attempt, Change)
-)
-
-
-def _values(of: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    """As `dataclasses.asdict`, which copies deeply what is only read here."""
-    return {name: getattr(of, name) for name in names}
+        rows["events"].append({"saga": owner, **asdict(change), **said})
 
 
 def _given_back(move: Move) -> list[str]:

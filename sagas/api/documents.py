@@ -1,11 +1,11 @@
 """A saga with everything an operator looks at, read in a fixed number of queries."""
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import Http404
+from msgspec.structs import asdict
 
 from sagas.api.serializers import SagaParts, SagaSerializer
 from sagas.models import SagaInstance

@@ -5,9 +5,11 @@ step answers is scripted, and the trace is the assertion.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from sagas import machine
 from sagas.definition import Saga

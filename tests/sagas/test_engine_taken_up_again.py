@@ -1,10 +1,10 @@
 """A saga that is at hand from its last commit is driven from there only if nothing has happened to it since."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from django.contrib.auth.models import User
+from msgspec.structs import replace
 
 from sagas import services, store
 from sagas.attempts import Call

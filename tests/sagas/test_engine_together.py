@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from django.db import IntegrityError, transaction
+from msgspec.structs import replace
 
 from sagas import engine, services, turns
 from sagas.definition import RemoteStep, remote

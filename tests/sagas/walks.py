@@ -5,11 +5,11 @@ start, ends what is under way. After each move it checks the rules.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sagas import interventions, machine
 from sagas.definition import seconds
