@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from sagas import jobs, sweeper
-from sagas.driver import drain_due
+from sagas.driver import TOGETHER, drain_due
 from sagas.jobs import drain, hint
 from sagas.models import SagaInstance
 from tests.sagas.conftest import begin_trip
@@ -61,7 +61,7 @@ def test_a_drain_that_leaves_nothing_is_quiet(world: World):
 
 
 def test_many_sagas_in_one_drain_call_another_worker(world: World):
-    for number in range(25):
+    for number in range(TOGETHER):
         begin_trip(f"T{number}")
     jobs._queue().empty()
 
