@@ -35,7 +35,7 @@ class Case:
 
 @dataclass
 class Proof:
-    """All cases of a verification, of ``possible`` ones. ``boundaries`` are those found on each way.
+    """All cases of a verification, of ``possible`` ones and pairs of them. ``boundaries`` are those found on each way.
 
     ``never_passed`` are the halves of steps that stand on no way: nothing is proved of them. Print it for the matrix.
     """
@@ -73,9 +73,10 @@ class Proof:
         found = sum(len(boundaries) for boundaries in self.boundaries.values())
         seconds = sum(case.seconds for case in self.cases)
         each = 1000 * seconds / max(len(self.cases), 1)
+        pairs = sum(case.pair for case in self.cases)
         return (
-            f"{self.saga}: {found} boundaries, {len(self.cases)} cases of {self.possible} in {seconds:.1f} s "
-            f"({each:.0f} ms each), {len(self.violations)} violations, seed {self.seed}"
+            f"{self.saga}: {found} boundaries, {len(self.cases) - pairs} of {self.possible} cases and {pairs} pairs "
+            f"in {seconds:.1f} s ({each:.0f} ms each), {len(self.violations)} violations, seed {self.seed}"
         )
 
 

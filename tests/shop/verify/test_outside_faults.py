@@ -134,6 +134,6 @@ def test_whatever_bank_and_carrier_do(scenario: Scenario, world_of: Callable[[Sc
     found = [f"{case}: {problem}" for case in cases for problem in outside.problems(case)]
 
     seconds = time.monotonic() - started
-    told.append(f"{scenario.name}, outside: {len(cases)} cases of {len(possible)} in {seconds:.1f} s, seed {SEED}")
+    told.append(f"{scenario.name}, outside: {len(cases)} of {len(possible)} cases in {seconds:.1f} s, seed {SEED}")
     assert cases, "nothing outside was asked"
     assert found == []
