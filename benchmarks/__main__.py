@@ -45,9 +45,9 @@ def contenders() -> list[str]:
 def main() -> None:
     names = contenders()
     variants = os.environ.get("ONLY", ",".join(VARIANTS)).split(",")
-    with servers.running() as these:
-        for variant in variants:
-            percent, title = VARIANTS[variant]
+    for variant in variants:
+        percent, title = VARIANTS[variant]
+        with servers.running() as these:
             figures = core.measure(
                 these,
                 [(CONTENDERS | PEERS)[name]() for name in names],

@@ -87,19 +87,22 @@ class RqForking(Peer):
 
     name = "RQ, forked jobs"
     module = "benchmarks.peers.rq_jobs"
-    workers: tuple[tuple[str, ...], ...] = (("rq", "worker", "--quiet", "orders"),) * 2
+    environment = {"RQ_QUEUE": "forked"}
+    workers = (("rq", "worker", "--quiet", "forked"),) * 2
 
 
-class RqSimple(RqForking):
+class RqSimple(Peer):
     name = "RQ, simple worker"
-    workers = (("rq", "worker", "--quiet", "--worker-class=rq.SimpleWorker", "orders"),) * 2
+    module = "benchmarks.peers.rq_jobs"
+    environment = {"RQ_QUEUE": "simple"}
+    workers = (("rq", "worker", "--quiet", "--worker-class=rq.SimpleWorker", "simple"),) * 2
 
 
 class Procrastinate(Peer):
     name = "Procrastinate"
     module = "benchmarks.peers.procrastinate_tasks"
     before = ("procrastinate", f"--app={module}.app", "schema", "--apply")
-    workers = (("procrastinate", f"--app={module}.app", "worker", "--concurrency=10", "--delete-jobs=successful"),) * 2
+    workers = (("procrastinate", f"--app={module}.app", "worker", "--concurrency=10"),) * 2
 
 
 class Dbos(Peer):

@@ -10,7 +10,7 @@ from benchmarks.peers.commits import place
 from benchmarks.statements import END, PAY, RESERVE, SHIP
 
 URL = os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1)
-THREADS = 8
+THREADS = 1
 
 DBOS(
     config={

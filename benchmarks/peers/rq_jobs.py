@@ -10,7 +10,7 @@ from benchmarks.crew import serve
 from benchmarks.peers.commits import commit, place
 from benchmarks.statements import END, PAY, RESERVE, SHIP
 
-queue = Queue("orders", connection=Redis.from_url(os.environ["REDIS_URL"]))
+queue = Queue(os.environ["RQ_QUEUE"], connection=Redis.from_url(os.environ["REDIS_URL"]))
 
 
 def _then(step: str, *arguments: object) -> None:
