@@ -18,7 +18,7 @@ run: .venv/installed  ## run the whole shop (PORT, DATA_DIR, DATABASE_URL, REDIS
 test: .venv/installed-dev  ## run the tests, on servers of their own
 	$(BIN)/pytest
 
-verify: .venv/installed-dev  ## break every plan at every boundary it has, all cases (SEED); a quarter of an hour
+verify: .venv/installed-dev  ## break every plan at every boundary it has, all cases (SEED); half an hour
 	VERIFY=full $(if $(SEED),VERIFY_SEED=$(SEED)) $(BIN)/pytest -m verify
 
 chaos: .venv/installed-dev  ## break the running shop for SECONDS (SEED, ORDERS_PER_SECOND, WORKERS), then audit it
