@@ -78,7 +78,7 @@ class Driver:
         # Each call by its saga and token, with the end of its lease.
         self._under_way: dict[tuple[UUID, int], float] = {}
         self._left_behind = False
-        self._events_at = 0.0
+        self._events_at = monotonic() + EVENTS_EVERY
         self._answers: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
         # Answers to be written down, each with the time from which to try.
         self._unrecorded: list[tuple[float, Call, Outcome]] = []
