@@ -7,6 +7,7 @@ import pytest
 
 from config.up.options import (
     CannotStart,
+    is_free,
     read_options,
     refuse_taken_ports,
     remove_run_env,
@@ -73,8 +74,8 @@ def test_run_env_is_for_its_owner_only_and_goes_away(tmp_path):
 
 
 def test_a_taken_port_gets_one_sentence():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = next(port for port in range(20_001, 30_000) if is_free(port - 1) and is_free(port))
+    with socket.create_server(("127.0.0.1", port)):
         options = read_options(Path(), {"PORT": str(port - 1)})
 
         with pytest.raises(CannotStart, match=f"Port {port} is taken by another program: choose another PORT"):
