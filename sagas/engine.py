@@ -21,6 +21,7 @@ from sagas import failpoints, store, turns, writing
 from sagas.attempts import Call
 from sagas.outcomes import Outcome, OutcomeKind
 from sagas.redaction import words_of
+from sagas.sharing import Sharing
 from sagas.states import SuspendReason
 from sagas.store import LoadedSaga
 from sagas.turns import WEATHER, StepRaised, Turn
@@ -126,22 +127,24 @@ def _work(take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False) -> 
 
 def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
     """Give each its turn in a savepoint of its own, and store them all. Who comes late has it in the next commit."""
-    act_for = store.sharing()
     until = monotonic() + SHARED_SECONDS
     taken: list[Turn] = []
     left: list[Moved | Call] = []
-    for saga in sagas:
-        if (taken or left) and monotonic() > until:
-            left.append(Moved(saga.id, due=True, saga=saga))
-            continue
-        try:
-            with act_for(saga):
-                taken.append(turns.next_turn(saga))
-        except StepRaised as raised:
-            if raised.outcome.code == turns.DATABASE:
-                left.append(Moved(saga.id, due=True))
-            else:
-                taken.append(turns.after_raising(saga, raised))
+    with Sharing() as sharing:
+        for saga in sagas:
+            if (taken or left) and monotonic() > until:
+                left.append(Moved(saga.id, due=True, saga=saga))
+                continue
+            try:
+                with sharing.turn(saga.id):
+                    taken.append(turns.next_turn(saga))
+            except StepRaised as raised:
+                if raised.outcome.code == turns.DATABASE:
+                    left.append(Moved(saga.id, due=True))
+                    # Whoever has what it waited for may be waiting for what we have.
+                    until = monotonic()
+                else:
+                    taken.append(turns.after_raising(saga, raised))
     # Who was left goes first: it has waited longer than who can go on.
     return [*left, *_store(taken)]
 
@@ -208,12 +211,12 @@ def record_together(answers: Sequence[Answer]) -> tuple[list[Moved], list[Answer
     try:
         with _commit():
             sagas = {saga.id: saga for saga in store.take_up(*(call.saga_id for call, _ in answers), wait=False)}
-            act_for = store.sharing()
             taken = []
-            for call, outcome in answers:
-                if call.saga_id in sagas:
-                    with act_for(sagas[call.saga_id]):
-                        taken.append(turns.record(sagas[call.saga_id], call, outcome, hooks=True))
+            with Sharing() as sharing:
+                for call, outcome in answers:
+                    if call.saga_id in sagas:
+                        with sharing.turn(call.saga_id):
+                            taken.append(turns.record(sagas[call.saga_id], call, outcome, hooks=True))
             moved = _moved(_store([turn for turn in taken if turn is not None]))
         return moved, [(call, outcome) for call, outcome in answers if call.saga_id not in sagas]
     except Exception:

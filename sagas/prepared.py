@@ -10,6 +10,8 @@ import psycopg
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from sagas.sharing import say_what_is_unsaid
+
 
 class _PreparedCursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **_: Any) -> "_PreparedCursor":
@@ -19,5 +21,6 @@ class _PreparedCursor(psycopg.Cursor[Any]):
 def cursor() -> CursorWrapper:
     """As ``connection.cursor()``: with Django's errors, its log of queries, and in its transaction."""
     connection.ensure_connection()
+    say_what_is_unsaid()
     wrapped: CursorWrapper = connection._prepare_cursor(_PreparedCursor(connection.connection))  # type: ignore[attr-defined]
     return wrapped

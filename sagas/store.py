@@ -2,14 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection
 from msgspec.structs import replace
 
 from sagas import prepared
@@ -85,9 +83,6 @@ _BUFFERED = """
       AND consumed_at IS NULL AND late = ''
 """
 
-# Others share the transaction: wait for nobody for long.
-_BE_QUICK = "SET LOCAL lock_timeout = '100ms'"
-
 
 def claim(most: int = 1) -> list[LoadedSaga]:
     """Take up the sagas that have been due the longest and that nobody else is at, at most so many."""
@@ -97,7 +92,7 @@ def claim(most: int = 1) -> list[LoadedSaga]:
 def take_up(*saga_ids: UUID, wait: bool) -> list[LoadedSaga]:
     """Lock sagas to act for them: what this transaction writes from now on, it writes as the holder of their locks.
 
-    Of several it acts for one at a time: see `act_for`. Those that are not there are left out, and
+    Of several it acts for one at a time: see `sharing`. Those that are not there are left out, and
     without ``wait`` those that somebody else is at.
     """
     return _load(_TAKE_UP if wait else _TAKE_UP_IF_FREE, [list(saga_ids)])
@@ -113,33 +108,6 @@ def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
         cursor.execute(_TAKE_UP_AGAIN, [list(known)])
         clocks = {(saga_id, version): now for saga_id, version, now, _ in cursor.fetchall()}
     return [replace(saga, now=clocks[at]) for saga in known.values() if (at := (saga.id, saga.version)) in clocks]
-
-
-def sharing() -> Callable[[LoadedSaga], AbstractContextManager[None]]:
-    """For a transaction that acts for several sagas, one after the other: ``with act_for(saga): ...``.
-
-    What is raised in there takes back what was written for that saga, and nothing else. A savepoint of
-    Django's own would take three round trips for the one that this takes.
-    """
-    begin = _BE_QUICK
-    cursor = connection.cursor()
-
-    @contextmanager
-    def act_for(saga: LoadedSaga) -> Iterator[None]:
-        nonlocal begin
-        callbacks = len(connection.run_on_commit)
-        cursor.execute(f"{begin}; SAVEPOINT turn; SET LOCAL sagas.holder = '{saga.id}'")
-        begin = "RELEASE SAVEPOINT turn"
-        try:
-            yield
-        except Exception:
-            # The step may have asked for a rollback; here it is.
-            connection.needs_rollback = False
-            cursor.execute("ROLLBACK TO SAVEPOINT turn")
-            del connection.run_on_commit[callbacks:]
-            raise
-
-    return act_for
 
 
 def lock(saga_id: UUID) -> LoadedSaga | None:

@@ -1,0 +1,267 @@
+"""The savepoint of a turn goes along with its first statement, whatever that is and however it is sent."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+from psycopg import sql
+
+from sagas import engine, prepared
+from sagas.definition import Context, Lock, Saga, Step
+from sagas.driver import drain_due
+from sagas.engine import work_together
+from sagas.models import SagaInstance
+from sagas.outcomes import Refused
+from tests.sagas import plans
+from tests.sagas.plans import TripData, World
+from tests.sagas.rows import outcomes
+from tests.sagas.together import LATER, begin_all, commits_counted, execute, statuses_of
+
+KEYS = ("T0", "T1", "T2", "T3", "T4")
+
+
+def only_what_is_scripted(ctx: Context[TripData]) -> None:
+    plans.world.before(ctx.key)
+
+
+@pytest.fixture(autouse=True)
+def rows(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each saga holds the row with its number, and the database refuses everybody else."""
+    monkeypatch.setattr(engine, "SHARED_SECONDS", 60.0)
+    execute("CREATE TABLE test_row (name text PRIMARY KEY, count int NOT NULL DEFAULT 0)")
+    execute("INSERT INTO test_row SELECT 'T' || number FROM generate_series(0, 4) number")
+    execute(
+        "CREATE TRIGGER test_row_belongs_to_its_saga BEFORE UPDATE OR DELETE ON test_row "
+        "FOR EACH ROW EXECUTE FUNCTION sagas_refuse_unless_holder('row', 'name')"
+    )
+    yield
+    execute("DROP TABLE test_row")
+
+
+def begin_five(define: Callable[..., type[Saga[TripData]]]) -> list[SagaInstance]:
+    lock = Lock[TripData]("row", lambda data: data.number)
+    return begin_all(define(Step(only_what_is_scripted, reads_only=True, retry=LATER), locks=(lock,)), *KEYS)
+
+
+def counts() -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, count FROM test_row")
+        return dict(cursor.fetchall())
+
+
+# --- how the first statement of a turn may be sent --------------------------------------------------
+
+COUNT_UP = "UPDATE test_row SET count = count + 1 WHERE name = %s RETURNING count"
+
+
+def with_parameters(key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_UP, [key])
+        assert (cursor.rowcount, cursor.fetchall()) == (1, [(1,)])
+
+
+def with_an_answer_read_row_by_row(key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT_UP, [key])
+        assert [cursor.description[0].name, *cursor] == ["count", (1,)]
+
+
+def composed(key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("UPDATE {} SET count = count + 1 WHERE name = %s").format(sql.Identifier("test_row")), [key]
+        )
+        assert cursor.rowcount == 1
+
+
+def two_in_one(key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 'first'; UPDATE test_row SET count = count + 1 WHERE name = '{key}'")
+        assert cursor.fetchall() == [("first",)]
+        assert cursor.nextset()
+        assert cursor.rowcount == 1
+        assert not cursor.nextset()
+
+
+def several_at_once(key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany("UPDATE test_row SET count = count + %s WHERE name = %s", [(2, key), (-1, key)])
+
+
+def prepared_by_the_server(key: str) -> None:
+    with prepared.cursor() as cursor:
+        cursor.execute(COUNT_UP, [key])
+        assert cursor.fetchall() == [(1,)]
+
+
+def in_a_block_of_its_own(key: str) -> None:
+    with transaction.atomic():
+        with_parameters(key)
+
+
+def after_a_block_that_failed(key: str) -> None:
+    try:
+        with transaction.atomic():
+            execute("SELECT 1 / 0")
+    except Exception:
+        with_parameters(key)
+
+
+def by_the_driver_itself(key: str) -> None:
+    assert connection.connection.execute(COUNT_UP, [key]).fetchall() == [(1,)]
+
+
+def as_a_stream(key: str) -> None:
+    with connection.cursor() as cursor:
+        assert list(cursor.stream(COUNT_UP, [key])) == [(1,)]
+
+
+def after_a_server_side_cursor(key: str) -> None:
+    assert len(list(SagaInstance.objects.iterator())) == 5
+    with_parameters(key)
+
+
+def after_a_copy(key: str) -> None:
+    with connection.cursor() as cursor, cursor.copy("COPY test_row (name, count) FROM STDIN") as copy:
+        copy.write(f"copied for {key}\t1\n")
+    with_parameters(key)
+
+
+WAYS = [
+    with_parameters,
+    with_an_answer_read_row_by_row,
+    composed,
+    two_in_one,
+    several_at_once,
+    prepared_by_the_server,
+    in_a_block_of_its_own,
+    after_a_block_that_failed,
+    by_the_driver_itself,
+    as_a_stream,
+    after_a_server_side_cursor,
+    after_a_copy,
+]
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_each_saga_of_a_shared_commit_acts_as_the_holder_of_its_own_row(
+    world: World, define, write: Callable[[str], None]
+):
+    sagas = begin_five(define)
+    for key in KEYS:
+        world.does(key, lambda key=key: write(key))
+
+    with commits_counted() as commits:
+        work_together(5)
+
+    assert commits() == 1
+    assert [outcomes(saga, "only_what_is_scripted") for saga in sagas] == [["DONE"]] * 5
+    assert {key: counts()[key] for key in KEYS} == dict.fromkeys(KEYS, 1)
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_what_a_saga_of_a_shared_commit_raises_takes_back_what_it_wrote_and_nothing_else(
+    world: World, define, write: Callable[[str], None]
+):
+    sagas = begin_five(define)
+
+    def write_and_refuse(key: str) -> None:
+        write(key)
+        raise Refused("no", "no")
+
+    for key in KEYS:
+        world.does(key, lambda key=key: (write_and_refuse if key in ("T0", "T3") else write)(key))
+
+    with commits_counted() as commits:
+        work_together(5)
+
+    assert commits() == 1
+    assert statuses_of(*sagas) == ["COMPENSATED", "COMPLETED", "COMPLETED", "COMPENSATED", "COMPLETED"]
+    expected = {"T0": 0, "T1": 1, "T2": 1, "T3": 0, "T4": 1}
+    copied = {f"copied for {key}": 1 for key, count in expected.items() if count and write is after_a_copy}
+    assert counts() == expected | copied
+
+
+# --- when the first statement fails -----------------------------------------------------------------
+
+
+def that_the_server_cannot_parse() -> None:
+    execute("SELEKT 1")
+
+
+def that_the_driver_cannot_send() -> None:
+    execute("SELECT %s, %s", 1)
+
+
+def that_the_server_refuses() -> None:
+    execute("SELECT 1 / 0")
+
+
+def by_the_driver_that_the_server_cannot_parse() -> None:
+    with pytest.raises(psycopg.Error):
+        connection.connection.execute("SELEKT 1")
+    raise Refused("no", "no")
+
+
+def in_a_server_side_cursor() -> None:
+    list(SagaInstance.objects.extra(where=["1 / 0 = 1"]).iterator())
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        that_the_server_cannot_parse,
+        that_the_driver_cannot_send,
+        that_the_server_refuses,
+        by_the_driver_that_the_server_cannot_parse,
+        in_a_server_side_cursor,
+    ],
+)
+@pytest.mark.parametrize("bad", ["T0", "T2", "T4"])
+def test_a_first_statement_that_fails_takes_nothing_back_that_others_wrote(
+    world: World, define, fail: Callable[[], None], bad: str
+):
+    sagas = begin_five(define)
+    for key in KEYS:
+        # Twice: when the commit as a whole was not possible, all of them go by themselves.
+        for _ in range(2):
+            world.does(key, fail if key == bad else lambda key=key: with_parameters(key))
+
+    drain_due()
+
+    good = [key for key in KEYS if key != bad]
+    assert {key: counts()[key] for key in good} == dict.fromkeys(good, 1)
+    assert [
+        s.business_key for s, status in zip(sagas, statuses_of(*sagas), strict=True) if status == "COMPLETED"
+    ] == good
+    assert outcomes(sagas[KEYS.index(bad)], "only_what_is_scripted") in (["BUG"], ["REFUSED"])
+
+
+def test_a_turn_without_a_statement_leaves_the_turns_round_it_alone(world: World, define):
+    sagas = begin_five(define)
+
+    def refuse() -> None:
+        raise Refused("no", "no")
+
+    for key in KEYS:
+        if key in ("T0", "T2", "T4"):
+            world.does(key, refuse)
+        if key == "T1":
+            world.does(key, lambda: with_parameters("T1"))
+
+    with commits_counted() as commits:
+        work_together(5)
+
+    assert commits() == 1
+    assert statuses_of(*sagas) == ["COMPENSATED", "COMPLETED", "COMPENSATED", "COMPLETED", "COMPENSATED"]
+    assert counts() == {"T0": 0, "T1": 1, "T2": 0, "T3": 0, "T4": 0}
+
+
+def test_after_a_shared_commit_the_connection_makes_its_cursors_as_before(world: World, define):
+    begin_five(define)
+    before = connection.connection.cursor_factory
+
+    work_together(5)
+
+    assert connection.connection.cursor_factory is before
