@@ -1,13 +1,16 @@
-"""The two looks of a log line. Both carry what is bound to it, as `sagas.logs` binds saga, step and attempt."""
+"""The two looks of a log line. Both carry what is bound to it, and the names of the saga and step it is about."""
 
 import logging
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from sagas.logs import add_names
+
 # Tracebacks as text: as data, structlog would add the values of local variables, which may be secrets.
 _COMMON: list[Processor] = [
     structlog.contextvars.merge_contextvars,
+    add_names,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.format_exc_info,

@@ -49,11 +49,11 @@ def _active_steps(plan: Plan, saga: SagaState) -> list[PlannedStep]:
         if any(s.in_flight and s.compensation is CompensationStatus.NOT_NEEDED for s in saga.steps):
             # An action may still run: nothing is undone before it has settled.
             return [p for p in plan.steps if saga.steps[p.position].in_flight]
-        open_steps = [p for p in plan.steps if _to_undo(saga.steps[p.position])]
-        place = max((p.place for p in open_steps), default=None)
+        open_steps = [p for p, s in zip(plan.steps, saga.steps, strict=True) if _to_undo(s)]
+        place = open_steps[-1].place if open_steps else None
     else:
-        open_steps = [p for p in plan.steps if saga.steps[p.position].action not in DONE_ACTIONS]
-        place = min((p.place for p in open_steps), default=None)
+        open_steps = [p for p, s in zip(plan.steps, saga.steps, strict=True) if s.action not in DONE_ACTIONS]
+        place = open_steps[0].place if open_steps else None
     return [p for p in open_steps if p.place == place]
 
 
@@ -77,6 +77,10 @@ def _is_ready(step: PlannedStep, saga: SagaState, now: datetime) -> bool:
     if step.wait:
         return state.action is ActionStatus.WAITING and is_due
     return state.action in (ActionStatus.PENDING, ActionStatus.WAITING, ActionStatus.UNKNOWN) and is_due
+
+
+def _ready(active: list[PlannedStep], saga: SagaState, now: datetime) -> bool:
+    return any(_is_ready(step, saga, now) for step in active)
 
 
 def _to_undo(state: StepState) -> bool:
@@ -140,13 +144,14 @@ def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
         saga = _waited(step, saga, now)
     if saga.backward:
         return _advance_backward(plan, saga, now)
-    at_work = any(saga.steps[p.position].in_flight or _is_ready(p, saga, now) for p in active)
-    fresh = all(s.action_attempts == 0 for s in saga.steps)
-    moving = SagaStatus.PENDING if fresh and saga.status is SagaStatus.PENDING else SagaStatus.RUNNING
+    ready = _ready(active, saga, now)
+    at_work = ready or any(saga.steps[p.position].in_flight for p in active)
+    fresh = saga.status is SagaStatus.PENDING and all(s.action_attempts == 0 for s in saga.steps)
+    moving = SagaStatus.PENDING if fresh else SagaStatus.RUNNING
     saga = replace(
         saga,
         status=moving if at_work else SagaStatus.WAITING,
-        wake_at=_due(active, saga, now),
+        wake_at=_due(active, ready, saga, now),
         waiting_on=None if at_work else _waiting_on(active, saga),
     )
     if saga.deadline_at and saga.deadline_at > now and (saga.pivot_passed or not why_not_turn_back(plan, saga)):
@@ -157,8 +162,10 @@ def _advance_forward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
 
 def _waited(step: PlannedStep, saga: SagaState, now: datetime) -> SagaState:
     """A step that waits: let its time begin when the saga comes to it, and see when it is over."""
+    if step.wait is None:
+        return saga
     state = saga.steps[step.position]
-    if step.wait and state.action is ActionStatus.PENDING:
+    if state.action is ActionStatus.PENDING:
         due_at = now + step.wait.within if step.wait.within is not None else None
         return saga.with_step(step.position, action=ActionStatus.WAITING, due_at=due_at)
     over = state.action is ActionStatus.WAITING and state.due_at is not None and state.due_at <= now
@@ -193,11 +200,12 @@ def _advance_backward(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
         reason = SuspendReason.NO_COMPENSATION if impossible else SuspendReason.COMPENSATION_FAILED
         return replace(suspended(saga, reason), wake_at=None, waiting_on=None)
     active = [p for p in active if saga.steps[p.position].compensation is not CompensationStatus.FAILED]
-    at_work = any(saga.steps[p.position].in_flight or _is_ready(p, saga, now) for p in active)
+    ready = _ready(active, saga, now)
+    at_work = ready or any(saga.steps[p.position].in_flight for p in active)
     return replace(
         saga,
         status=SagaStatus.COMPENSATING,
-        wake_at=_due(active, saga, now),
+        wake_at=_due(active, ready, saga, now),
         waiting_on=None if at_work else _waiting_on(active, saga),
     )
 
@@ -208,12 +216,12 @@ def _needed(step: PlannedStep) -> dict[str, Any]:
     return {"compensation": status, "failures": 0, "due_at": None}
 
 
-def _due(active: list[PlannedStep], saga: SagaState, now: datetime) -> datetime | None:
+def _due(active: list[PlannedStep], ready: bool, saga: SagaState, now: datetime) -> datetime | None:
     """When the first of the steps can go on; None when only a signal can end the wait.
 
     What is due already stays due since then.
     """
-    if any(_is_ready(step, saga, now) for step in active):
+    if ready:
         return saga.wake_at if saga.wake_at and saga.wake_at <= now else now
     return min((s.due_at for s in (saga.steps[p.position] for p in active) if s.due_at is not None), default=None)
 

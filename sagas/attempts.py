@@ -10,11 +10,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from sagas import failpoints, logs
 from sagas.codec import Receipts, from_json, receipt_type, to_json
 from sagas.outcomes import CannotTell, DidNotHappen, Happened, Outcome, OutcomeKind, Refused, outcome_of
 from sagas.plan import PlannedStep
-from sagas.redaction import message_of, traceback_of
+from sagas.redaction import traceback_of
 from sagas.snapshot import Task
 from sagas.states import ActionStatus, Side
 from sagas.steps import Context, Failure, Remote
@@ -122,26 +124,28 @@ def attempt_row(saga: LoadedSaga, task: Task, number: int, generation: int, outc
     """The row of an attempt that starts (no outcome yet) or has ended."""
     assert saga.plan is not None
     step = saga.plan.steps[task.position]
-    row: dict[str, Any] = {
-        "position": task.position,
-        "side": task.side,
-        "number": number,
-        "step": step.name,
-        "generation": generation,
-        "worker": WORKER,
-        "idempotency_key": idempotency_key(saga, step, task.side),
-        "started_at": saga.now,
-    }
+    began = Attempt(
+        saga=saga.id,
+        position=task.position,
+        side=task.side,
+        number=number,
+        step=step.name,
+        generation=generation,
+        worker=WORKER,
+        idempotency_key=idempotency_key(saga, step, task.side),
+        started_at=saga.now,
+    )
     if outcome is None:
-        return Attempt(**row)
-    row |= {"ended_at": saga.now + outcome.took, "outcome": outcome.kind, "message": message_of(outcome.message)}
+        return began
+    ended = replace(began, ended_at=saga.now + outcome.took, outcome=outcome.kind, message=outcome.message)
     if outcome.kind is not OutcomeKind.DONE:
-        row["fingerprint"] = _fingerprint(step, task.side, outcome)
+        ended = replace(ended, fingerprint=_fingerprint(step, task.side, outcome))
     if outcome.error is not None:
-        row["error_class"] = type(outcome.error).__qualname__[:MAX_ERROR_CLASS]
+        error_class = type(outcome.error).__qualname__[:MAX_ERROR_CLASS]
         # A refusal is an answer, not an accident: nobody needs to see where it was raised.
-        row["traceback"] = "" if outcome.kind is OutcomeKind.REFUSED else traceback_of(outcome.error)
-    return Attempt(**row)
+        trace = "" if outcome.kind is OutcomeKind.REFUSED else traceback_of(outcome.error)
+        ended = replace(ended, error_class=error_class, traceback=trace)
+    return ended
 
 
 def _fingerprint(step: PlannedStep, side: Side, outcome: Outcome) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, get_type_hints
 
 import msgspec
@@ -46,10 +46,14 @@ class Receipts(Mapping[str, Any]):
     """The receipts of a saga's finished steps by step name, decoded when they are asked for."""
 
     def __init__(self, plan: Plan, state: SagaState) -> None:
-        self._steps = {
-            step.name: (step, state.steps[step.position].receipt)
-            for step in plan.steps
-            if state.steps[step.position].action in DONE_ACTIONS
+        self._plan, self._state = plan, state
+
+    @cached_property
+    def _steps(self) -> dict[str, tuple[PlannedStep, Any]]:
+        return {
+            step.name: (step, state.receipt)
+            for step, state in zip(self._plan.steps, self._state.steps, strict=True)
+            if state.action in DONE_ACTIONS
         }
 
     def __getitem__(self, name: str) -> Any:

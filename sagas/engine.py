@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from uuid import UUID
 
@@ -136,8 +137,7 @@ def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
                 left.append(Moved(saga.id, due=True, saga=saga))
                 continue
             try:
-                with sharing.turn(saga.id):
-                    taken.append(turns.next_turn(saga))
+                taken.append(sharing.act(saga.id, partial(turns.next_turn, saga)))
             except StepRaised as raised:
                 if raised.outcome.code == turns.DATABASE:
                     left.append(Moved(saga.id, due=True))
@@ -214,9 +214,9 @@ def record_together(answers: Sequence[Answer]) -> tuple[list[Moved], list[Answer
             taken = []
             with Sharing() as sharing:
                 for call, outcome in answers:
-                    if call.saga_id in sagas:
-                        with sharing.turn(call.saga_id):
-                            taken.append(turns.record(sagas[call.saga_id], call, outcome, hooks=True))
+                    if saga := sagas.get(call.saga_id):
+                        turn = partial(turns.record, saga, call, outcome, hooks=True)
+                        taken.append(sharing.act(saga.id, turn))
             moved = _moved(_store([turn for turn in taken if turn is not None]))
         return moved, [(call, outcome) for call, outcome in answers if call.saga_id not in sagas]
     except Exception:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from sagas.states import Side
@@ -42,7 +43,7 @@ class Kind(StrEnum):
     RETRIABLE = "RETRIABLE"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PlannedStep:
     """A step at its position in a plan. Steps that share a ``place`` run in parallel."""
 
@@ -61,17 +62,17 @@ class PlannedStep:
         """Whether going backward has to do anything about this step."""
         return not self.spec.reads_only and self.spec.no_compensation is not NoCompensation.ACCEPT
 
-    @property
+    @cached_property
     def begins(self) -> bool:
         """Whether the saga's own start was this step, so that it is done from the outset."""
         return isinstance(self.spec, Begin)
 
-    @property
+    @cached_property
     def awaits(self) -> bool:
         """Whether it waits for a signal."""
         return isinstance(self.spec, Await)
 
-    @property
+    @cached_property
     def wait(self) -> "Await | Sleep | None":
         """What is waited for before the action may run, if anything is."""
         return self.spec if isinstance(self.spec, Await | Sleep) else None
@@ -83,7 +84,7 @@ class PlannedStep:
         return isinstance(self.function(side), Remote)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What the engine reads of a `Saga` class."""
 
@@ -95,7 +96,7 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     late_signal: LateSignal | Callable[[str, Any], object] = LateSignal.ATTENTION
 
-    @property
+    @cached_property
     def awaits(self) -> bool:
         """Whether any of its steps waits for a signal."""
         return any(step.awaits for step in self.steps)

@@ -4,30 +4,40 @@ Each has its turn in a savepoint of its own, as the holder of its locks. The sta
 the first statement of the turn: by themselves they would take as long as a step.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import connection, connections
 from django.db.backends.postgresql.base import CursorMixin
+
+R = TypeVar("R")
 
 # Others share the transaction: wait for nobody for long, who may be waiting for one of them.
 _BE_QUICK = "SET LOCAL lock_timeout = '20ms'"
+
+
+class Opening(NamedTuple):
+    """What opens a turn: three statements. The holder is a parameter, so that the driver parses few texts."""
+
+    statements: str
+    holder: str
 
 
 class Sharing:
     """Turns in the transaction at hand. While it lasts, the connection makes its cursors with this."""
 
     def __init__(self) -> None:
+        # Not the proxy, which looks for its connection at each use.
+        self._connection = connections[connection.alias]
         self._driver: psycopg.Connection[Any] = connection.connection
         self._cursor_factory = self._driver.cursor_factory
         self._statements = connection.cursor()
         self._savepoint = ""
-        self._turns = 0
         # What has to be said before anything else is.
-        self._unsaid: list[str] = []
+        self.unsaid: Opening | None = None
 
     def __enter__(self) -> Self:
         # It may be whatever makes cursors.
@@ -40,38 +50,33 @@ class Sharing:
     def __call__(self, driver: psycopg.Connection[Any], **options: Any) -> "_TurnCursor":
         return _TurnCursor(self, driver, **options)
 
-    @contextmanager
-    def turn(self, saga_id: UUID) -> Iterator[None]:
-        """Act for a saga. What is raised in here takes back what was written in here."""
-        callbacks = len(connection.run_on_commit)
-        # A name of its own: going back to one that was never set fails, and cannot take the one before.
-        self._turns += 1
-        savepoint = f"turn_{self._turns}"
+    def act(self, saga_id: UUID, turn: Callable[[], R]) -> R:
+        """What ``turn`` returns, acting for a saga. What it raises takes back what it wrote."""
+        here = self._connection
+        callbacks = len(here.run_on_commit)
+        # Not the name of the one before: going back to a savepoint that was never set fails, and takes no other.
+        savepoint = "odd_turn" if self._savepoint != "odd_turn" else "even_turn"
         before = f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else _BE_QUICK
-        self._unsaid = [before, f"SAVEPOINT {savepoint}", f"SET LOCAL sagas.holder = '{saga_id}'"]
+        self.unsaid = Opening(f"{before}; SAVEPOINT {savepoint}; SET LOCAL sagas.holder = %s", str(saga_id))
         try:
-            yield
+            return turn()
         except Exception:
             # The step may have asked for a rollback; here it is.
-            connection.needs_rollback = False
-            if not self._unsaid:
+            here.needs_rollback = False
+            if self.unsaid is None:
                 self._statements.execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
-            del connection.run_on_commit[callbacks:]
+            del here.run_on_commit[callbacks:]
             raise
         finally:
-            if not self._unsaid:
+            if self.unsaid is None:
                 self._savepoint = savepoint
-            self._unsaid = []
-
-    def to_be_said(self) -> list[str]:
-        """What is still unsaid; whoever asks says it."""
-        unsaid, self._unsaid = self._unsaid, []
-        return unsaid
+            self.unsaid = None
 
     def say(self) -> None:
         """Say what is still unsaid by itself, before what it cannot go along with."""
-        if unsaid := self.to_be_said():
-            self._statements.execute("; ".join(unsaid))
+        if self.unsaid is not None:
+            opening, self.unsaid = self.unsaid, None
+            self._statements.execute(opening.statements, [opening.holder])
 
 
 class _TurnCursor(CursorMixin, psycopg.ClientCursor[Any]):
@@ -82,12 +87,15 @@ class _TurnCursor(CursorMixin, psycopg.ClientCursor[Any]):
         super().__init__(driver, **options)
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        if not isinstance(query, str):
+        if not isinstance(query, str) or isinstance(params, Mapping):
             self._sharing.say()
-        if not (first := self._sharing.to_be_said()):
+        if self._sharing.unsaid is None:
             return super().execute(query, params, **options)
-        super().execute("; ".join([*first, query]), params, **options)
-        self.set_result(len(first))
+        opening, self._sharing.unsaid = self._sharing.unsaid, None
+        if params is None:
+            query, params = query.replace("%", "%%"), ()
+        super().execute(f"{opening.statements}; {query}", [opening.holder, *params], **options)
+        self.set_result(3)
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:

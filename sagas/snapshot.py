@@ -117,12 +117,13 @@ class Change(msgspec.Struct, frozen=True):
 def changes(plan: Plan | None, before: SagaState, after: SagaState) -> list[Change]:
     """Every status in which two states differ, steps first; raises `IllegalMove` if one may not."""
     found = []
-    for step in plan.steps if plan else ():
-        old, new = before.steps[step.position], after.steps[step.position]
-        found.append(Change(step.name, Side.ACTION, old.action, new.action))
-        found.append(Change(step.name, Side.COMPENSATION, old.compensation, new.compensation))
-    found.append(Change("", "saga", before.status, after.status))
-    found = [change for change in found if change.before != change.after]
+    for step, old, new in zip(plan.steps, before.steps, after.steps, strict=True) if plan else ():
+        if old.action is not new.action:
+            found.append(Change(step.name, Side.ACTION, old.action, new.action))
+        if old.compensation is not new.compensation:
+            found.append(Change(step.name, Side.COMPENSATION, old.compensation, new.compensation))
+    if before.status is not after.status:
+        found.append(Change("", "saga", before.status, after.status))
     for change in found:
         check_move(change.before, change.after)
     return found

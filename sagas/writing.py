@@ -27,6 +27,7 @@ class Fenced(Exception):
 class Attempt(msgspec.Struct, frozen=True):
     """One row of `StepAttempt`; written a second time with the same number, it is ended."""
 
+    saga: UUID
     position: int
     side: str
     number: int
@@ -52,6 +53,8 @@ class Move(msgspec.Struct, frozen=True):
     actor: str = "engine"
     why: str = ""
 
+
+Rows = dict[str, list[Any]]
 
 # The ids stand there twice so that the planner knows how few they are.
 _WRITE = """
@@ -109,11 +112,11 @@ def write(moves: Sequence[Move]) -> list[LoadedSaga]:
     Raises `IllegalMove` for a change the table of moves does not know, and `Fenced` if one of the sagas
     is no longer at the version that was loaded; the caller's transaction has to be rolled back then.
     """
-    rows: dict[str, list[dict[str, Any]]] = {"moves": [], "steps": [], "attempts": [], "events": []}
+    rows: Rows = {"moves": [], "steps": [], "attempts": [], "events": []}
     for move in moves:
         _add(rows, move)
     with prepared.cursor() as cursor:
-        parameters = {name: json.dumps(values) for name, values in rows.items()}
+        parameters = {name: msgspec.json.encode(values).decode() for name, values in rows.items()}
         cursor.execute(_WRITE, {"ids": [move.saga.id for move in moves], **parameters})
         if cursor.fetchone() != (len(moves),):
             raise Fenced(f"one of {', '.join(str(move.saga.id) for move in moves)} was moved on by somebody else")
@@ -142,8 +145,8 @@ def replace_data(saga_id: UUID, data: Any) -> None:
         )
 
 
-def _add(rows: dict[str, list[dict[str, Any]]], move: Move) -> None:
-    saga, after, owner = move.saga, move.after, str(move.saga.id)
+def _add(rows: Rows, move: Move) -> None:
+    saga, after, owner = move.saga, move.after, move.saga.id
     rows["moves"].append(
         {
             "id": owner,
@@ -152,26 +155,23 @@ def _add(rows: dict[str, list[dict[str, Any]]], move: Move) -> None:
             "backward": after.backward,
             "pivot_passed": after.pivot_passed,
             "generation": after.generation,
-            "wake_at": _iso(after.wake_at),
+            "wake_at": after.wake_at,
             "waiting_on": after.waiting_on,
             "suspend_reason": after.suspend_reason or "",
             "attention": after.attention,
             "failure": after.failure,
             "blocked_on": after.blocked_on,
-            "blocked_until": _iso(after.blocked_until),
+            "blocked_until": after.blocked_until,
             "terminal": after.terminal,
             "actor": move.actor,
             "why": move.why,
         }
     )
-    for step in saga.plan.steps if saga.plan else ():
-        state = after.steps[step.position]
-        if state is not saga.state.steps[step.position] and state != saga.state.steps[step.position]:
+    for step, old, new in zip(saga.plan.steps, saga.state.steps, after.steps, strict=True) if saga.plan else ():
+        if new is not old and new != old:
             named = {"saga": owner, "position": step.position, "name": step.name, "kind": step.kind}
-            rows["steps"].append({**named, **asdict(state), "due_at": _iso(state.due_at)})
-    for attempt in move.attempts:
-        times = {"started_at": _iso(attempt.started_at), "ended_at": _iso(attempt.ended_at)}
-        rows["attempts"].append({"saga": owner, **asdict(attempt), **times})
+            rows["steps"].append({**named, **asdict(new), "receipt": _json(new.receipt)})
+    rows["attempts"] += move.attempts
     for change in changes(saga.plan, saga.state, after):
         said = {"actor": move.actor, "why": move.why, "generation": after.generation}
         rows["events"].append({"saga": owner, **asdict(change), **said})
@@ -193,8 +193,9 @@ def _given_back(move: Move) -> list[str]:
     ]
 
 
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
+def _json(value: Any) -> msgspec.Raw | None:
+    """What a step returned. A number that JSON does not have raises `ValueError`, and does not become null."""
+    return None if value is None else msgspec.Raw(json.dumps(value, allow_nan=False).encode())
 
 
 def count_stalls(sagas: Sequence[LoadedSaga], wake_at: datetime) -> None:

@@ -61,6 +61,18 @@ def with_parameters(key: str) -> None:
         assert (cursor.rowcount, cursor.fetchall()) == (1, [(1,)])
 
 
+def with_named_parameters(key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE test_row SET count = count + 1 WHERE name = %(name)s RETURNING count", {"name": key})
+        assert cursor.fetchall() == [(1,)]
+
+
+def without_parameters(key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE test_row SET count = count + 1 WHERE name LIKE '%{key}' RETURNING count")
+        assert cursor.fetchall() == [(1,)]
+
+
 def with_an_answer_read_row_by_row(key: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(COUNT_UP, [key])
@@ -130,6 +142,8 @@ def after_a_copy(key: str) -> None:
 
 WAYS = [
     with_parameters,
+    with_named_parameters,
+    without_parameters,
     with_an_answer_read_row_by_row,
     composed,
     two_in_one,

@@ -161,6 +161,15 @@ class Play:
             call = self.calls.pop()
             self.given_up.append((call, call.make()))
 
+    def give_up_on(self, saga_id: UUID, step: str) -> None:
+        """As `give_up_a_worker`, for those who call for one step."""
+        calls, self.calls = self.calls, []
+        for call in calls:
+            if (call.saga_id, call.step.name) == (saga_id, step):
+                self.given_up.append((call, call.make()))
+            else:
+                self.calls.append(call)
+
     def wake_a_zombie(self) -> None:
         if self.given_up:
             call, outcome = self.given_up.pop(0)
@@ -205,7 +214,8 @@ class Play:
     def request(self, name: str, saga_id: UUID, **words: Any) -> bool:
         version = SagaInstance.objects.values_list("version", flat=True).get(pk=saga_id)
         if name == "resolve":
-            # A person who looks at the other side's books.
+            # A person who looks at the other side's books when nothing can come in there any more.
+            self.give_up_on(saga_id, words["step"])
             words["happened"] = f"{saga_id}:{words['step']}:action" in outside.done
         try:
             getattr(operations, name)(saga_id, Request(uuid4(), self.operator, "to see", version), **words)
