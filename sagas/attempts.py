@@ -150,7 +150,7 @@ def attempt_row(saga: LoadedSaga, task: Task, number: int, generation: int, outc
 
 def _fingerprint(step: PlannedStep, side: Side, outcome: Outcome) -> str:
     """The same for failures that look the same: step, side, class, code and the place that raised."""
-    frames = traceback.extract_tb(outcome.error.__traceback__) if outcome.error else []
-    place = frames[-1].name if frames else ""
+    raised = list(traceback.walk_tb(outcome.error.__traceback__)) if outcome.error else []
+    place = raised[-1][0].f_code.co_name if raised else ""
     parts = (step.name, side, type(outcome.error).__qualname__, outcome.code, place)
     return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()

@@ -5,11 +5,13 @@ import secrets
 import signal
 import threading
 from contextlib import suppress
+from time import monotonic
 from types import FrameType
 
 import redis
 from django.conf import settings
 from django.db import connections
+from redis.client import Pipeline
 from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -39,6 +41,14 @@ class SagaWorker(SimpleWorker):
     # that was cut off. So many seconds a wait, and so many until its answer is given up.
     dequeue_timeout = 5
     connection_timeout = 8
+
+    _beats_again_at = 0.0
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Now and then: RQ would ask Redis to note before and after each hint that this worker lives."""
+        if monotonic() >= self._beats_again_at:
+            self._beats_again_at = monotonic() + self.dequeue_timeout
+            super().heartbeat(timeout, pipeline)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Follow a hint, without RQ's books about it: their twenty questions to Redis take longer than a saga.

@@ -46,6 +46,7 @@ def test_a_step_that_waits_for_a_row_goes_on_by_itself_and_the_others_do_not_wai
 
         assert (commits(), took < SOON) == (2, True)
         assert [moved.saga_id for moved in done if moved.due and moved.saga is None] == [sagas[2].pk]
+        assert [saga.id for saga in at_hand] == [sagas[3].pk, sagas[4].pk], "they have let go of what it may wait for"
         assert statuses_of(*sagas) == ["COMPLETED", "COMPLETED", "PENDING", "COMPLETED", "COMPLETED"]
         assert told() == ["T0", "T1", "T3", "T4"]
         assert effects("T2") == []

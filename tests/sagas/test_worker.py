@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from rq import Queue
+from rq import Queue, SimpleWorker
 from rq.job import Callback, Job
 from rq.serializers import DefaultSerializer, JSONSerializer
 from rq.worker import WorkerStatus
@@ -52,6 +52,22 @@ def test_a_doubled_and_a_useless_hint_are_harmless(world: World, settings):
 
     assert SagaInstance.objects.get().status == "COMPLETED"
     assert queue(settings).count == 0
+
+
+def test_a_worker_tells_that_it_lives_now_and_then_and_not_at_each_hint(world: World, settings, monkeypatch):
+    beats: list[str] = []
+    monkeypatch.setattr(SimpleWorker, "heartbeat", lambda self, *_: beats.append(self.name))
+    for _ in range(5):
+        queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
+
+    worker.run(burst=True)
+    assert len(beats) == 1
+
+    monkeypatch.setattr(SagaWorker, "dequeue_timeout", 0)
+    for _ in range(5):
+        queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
+    worker.run(burst=True)
+    assert len(beats) > 5
 
 
 def touch(path: Path) -> None:
