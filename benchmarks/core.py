@@ -12,8 +12,11 @@ from benchmarks.servers import Servers
 from benchmarks.work import Batch
 
 COUNTED = 100
-_STATEMENT = re.compile(rb"\[(\d+)\] LOG:  (?:statement|execute [^:]*): (\w+(?: TO)?)")
-_FRAME = {b"BEGIN", b"COMMIT", b"SAVEPOINT", b"RELEASE", b"ROLLBACK", b"ROLLBACK TO"}
+# A text of several lines goes on with a tab.
+_LOGGED = re.compile(rb"\[(\d+)\] LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)")
+# Of a statement, and of each that is sent along with it; no value of the orders has a semicolon.
+_FIRST_WORD = re.compile(rb"(?:^|;)\s*(\w+(?: TO)?)")
+_FRAME = {b"BEGIN", b"COMMIT", b"SAVEPOINT", b"RELEASE", b"ROLLBACK", b"ROLLBACK TO", b"SET"}
 _WRITES = {b"INSERT", b"UPDATE", b"DELETE", b"WITH"}
 
 
@@ -90,7 +93,8 @@ def _count(servers: Servers, contender: Contender, percent: int, into: Figures) 
     contender.run(batch)
     with servers.postgres_log.open("rb") as log:
         log.seek(before)
-        seen = [(session, word.upper()) for session, word in _STATEMENT.findall(log.read())]
+        logged = _LOGGED.findall(log.read())
+    seen = [(session, word.upper()) for session, text in logged for word in _FIRST_WORD.findall(text)]
     database.log_statements(False)
     into.statements = sum(word not in _FRAME for _, word in seen) / COUNTED
     into.commits = _commits(seen) / COUNTED
