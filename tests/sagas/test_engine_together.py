@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from msgspec.structs import replace
 
 from sagas import engine, services, turns
-from sagas.definition import RemoteStep, remote
+from sagas.definition import Context, RemoteStep, Step, remote
 from sagas.driver import drain_due
 from sagas.engine import Moved, work, work_together
 from sagas.exceptions import LockTaken
@@ -204,6 +204,23 @@ def test_what_fails_at_the_end_of_a_shared_commit_undoes_all_and_then_only_the_b
     assert sagas[2].suspend_reason == "CONTRACT_VIOLATION"
     assert [effects(key) for key in KEYS] == [["noted"], ["noted"], [], ["noted"], ["noted"]]
     assert told() == ["T0", "T1", "T3", "T4"]
+
+
+def weigh(ctx: Context[TripData]) -> float:
+    note(ctx)
+    return float("nan") if ctx.key in BAD else 1.5
+
+
+def test_a_receipt_that_json_cannot_hold_is_not_stored_as_something_else(world: World, define):
+    sagas = begin_all(define(Step(weigh, reads_only=True)), *KEYS)
+
+    drain_due()
+
+    assert statuses_of(*sagas) == ["SUSPENDED", "COMPLETED", "SUSPENDED", "COMPLETED", "SUSPENDED"]
+    assert {saga.suspend_reason for saga in sagas} == {"CONTRACT_VIOLATION", ""}
+    assert "not JSON compliant" in sagas[0].attention
+    assert [effects(key) for key in KEYS] == [[], ["noted"], [], ["noted"], []]
+    assert sagas[1].steps.get().receipt == 1.5
 
 
 def test_a_move_that_the_table_does_not_know_undoes_all_and_then_only_that_saga_is_set_aside(
