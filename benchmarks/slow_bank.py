@@ -19,7 +19,12 @@ PLANS = ("PromptBankOrder", "SlowBankOrder")
 
 
 class Banked(Ours):
-    """The shipped workers, with starters for each of the two plans."""
+    """The shipped workers, with starters for each of the two plans.
+
+    What waits longer than five seconds is counted as late and may be left to the sweeper for a moment.
+    """
+
+    commands = (*Ours.commands, "saga_sweeper")
 
     def prepare(self) -> None:
         super().prepare()
