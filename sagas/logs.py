@@ -19,11 +19,8 @@ def about(ctx: Context[Any], side: Side) -> Iterator[None]:
     """Name saga, step and attempt in what is logged inside, whatever logger it comes from, and in a span."""
     before = _at_work.set((ctx, side))
     try:
-        if tracing.off():
+        with tracing.span(f"{ctx.definition} {ctx.step} {side}", ctx.trace, lambda: _names(ctx, side)):
             yield
-        else:
-            with tracing.span(f"{ctx.definition} {ctx.step} {side}", ctx.trace, _names(ctx, side)):
-                yield
     finally:
         _at_work.reset(before)
 

@@ -3,7 +3,7 @@
 The engine knows no tracing library; `use` gives it one. Without it nothing is traced and nothing costs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -25,14 +25,10 @@ def use(tracer: Tracer | None) -> None:
     _tracer = tracer
 
 
-def off() -> bool:
-    """Whether nothing is traced, so that nobody has to name what would be."""
-    return _tracer is None
-
-
 def traceparent() -> str:
     return _tracer.traceparent() if _tracer else ""
 
 
-def span(name: str, parent: str, attributes: Mapping[str, str | int]) -> AbstractContextManager[object]:
-    return _tracer.span(name, parent, attributes) if _tracer else nullcontext()
+def span(name: str, parent: str, attributes: Callable[[], Mapping[str, str | int]]) -> AbstractContextManager[object]:
+    """A span below ``parent``; its attributes are asked for only when something is traced."""
+    return _tracer.span(name, parent, attributes()) if _tracer else nullcontext()

@@ -46,7 +46,7 @@ class SagaWorker(SimpleWorker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Now and then: RQ would ask Redis to note before and after each hint that this worker lives."""
-        if monotonic() >= self._beats_again_at:
+        if timeout is not None or monotonic() >= self._beats_again_at:
             self._beats_again_at = monotonic() + self.dequeue_timeout
             super().heartbeat(timeout, pipeline)
 

@@ -63,6 +63,12 @@ def test_a_worker_tells_that_it_lives_now_and_then_and_not_at_each_hint(world: W
     worker.run(burst=True)
     assert len(beats) == 1
 
+    asked = SagaWorker([queue(settings)], connection=queue(settings).connection)
+    for _ in range(3):
+        asked.heartbeat(timeout=90)
+    assert len(beats) == 4, "who names a time is told at once"
+    beats.clear()
+
     monkeypatch.setattr(SagaWorker, "dequeue_timeout", 0)
     for _ in range(5):
         queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
