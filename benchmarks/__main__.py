@@ -1,6 +1,6 @@
 """`python -m benchmarks`: the core table. Sizes come from the environment.
 
-CONTENDERS (names, or peers), ONLY (core, declined), ROUNDS, SAGAS (in a round), SLOW (at low load).
+CONTENDERS (names, or peers), ONLY (core, declined), ROUNDS, SAGAS and SLOW (in a round, and at low load).
 """
 
 import os
@@ -54,7 +54,7 @@ def main() -> None:
                 rounds=number("ROUNDS", 5),
                 count=number("SAGAS", 1_000),
                 percent=percent,
-                slow=number("SLOW", 100),
+                slow=number("SLOW", 25),
             )
             print(report.write(variant, title, figures), flush=True)  # noqa: T201 - what it is for
 

@@ -22,7 +22,7 @@ _WRITES = {b"INSERT", b"UPDATE", b"DELETE", b"WITH"}
 
 @dataclass
 class Figures:
-    """What was seen of one contender; one entry a round in each list."""
+    """What was seen of one contender; one entry a round in each list, and one an order in ``latencies``."""
 
     rate: list[float] = field(default_factory=list)
     own_cpu: list[float] = field(default_factory=list)
@@ -55,15 +55,12 @@ def measure(
     with prepared(contenders):
         for nth in range(rounds + 1):
             for contender in [*contenders[nth % len(contenders) :], *contenders[: nth % len(contenders)]]:
-                _turn(servers, contender, Batch(0, count, percent), figures[contender.name] if nth else Figures())
+                into = figures[contender.name] if nth else Figures()
+                _turn(servers, contender, Batch(0, count, percent), into)
+                if slow:
+                    _one_at_a_time(contender, Batch(0, slow, percent, pause=0.1), into)
         for contender in contenders:
             _count(servers, contender, percent, figures[contender.name])
-            if slow:
-                database.empty()
-                batch = Batch(0, slow, percent, pause=0.1)
-                if started := contender.run(batch):
-                    figures[contender.name].latencies = database.latencies(batch, started)
-                database.check(batch)
     return figures
 
 
@@ -78,6 +75,13 @@ def _turn(servers: Servers, contender: Contender, batch: Batch, into: Figures) -
     into.own_cpu.append((own_after - own) / batch.count * 1_000)
     into.postgres_cpu.append((postgres_after - postgres) / batch.count * 1_000)
     into.wal.append((database.wal_position() - wal) / batch.count)
+
+
+def _one_at_a_time(contender: Contender, batch: Batch, into: Figures) -> None:
+    database.empty()
+    if started := contender.run(batch):
+        into.latencies += database.latencies(batch, started)
+    database.check(batch)
 
 
 def _cpu(servers: Servers, contender: Contender) -> tuple[float, float]:

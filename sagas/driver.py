@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
+from typing import ClassVar
 from uuid import UUID
 
 from django.conf import settings
@@ -37,6 +38,8 @@ TOGETHER = 50
 EVENTS_EVERY = 0.25
 # How long an answer that could not be written down lets others go first.
 RECORD_AGAIN = 1.0
+# How often to ask at most whether the connection to the database still serves: it takes as long as a statement.
+CHECK_EVERY = 1.0
 
 _stopping = threading.Event()
 
@@ -60,13 +63,17 @@ def drain_due(seconds: float = SECONDS) -> bool:
 
     Returns when no call is under way any more, which is soon after: each has a time limit.
     """
-    close_old_connections()
+    if monotonic() > Driver.check_at:
+        close_old_connections()
+        Driver.check_at = monotonic() + CHECK_EVERY
     with Driver(seconds) as driver:
         return driver.drain()
 
 
 class Driver:
     """One drain: the sagas at hand, the calls under way, and the answers that came back."""
+
+    check_at: ClassVar[float] = 0.0
 
     def __init__(self, seconds: float) -> None:
         self._until = monotonic() + seconds

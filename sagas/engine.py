@@ -58,7 +58,8 @@ def _commit() -> Iterator[None]:
     try:
         with failpoints.committing(transaction.atomic(durable=True)):
             yield
-            connection.run_on_commit = [(of[0], _harmless(of[1]), *of[2:]) for of in connection.run_on_commit]
+            if callbacks := connection.run_on_commit:
+                connection.run_on_commit = [(of[0], _harmless(of[1]), *of[2:]) for of in callbacks]
     except InternalError as error:
         if turns.session_ended(error):
             raise OperationalError(str(error)) from error

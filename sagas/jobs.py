@@ -16,6 +16,7 @@ from sagas.failpoints import point
 logger = logging.getLogger(__name__)
 
 QUEUE = "sagas"
+HINT = "saga-hint"
 
 # The web request that starts a saga hints on its way out; a slow Redis must not make it wait.
 PATIENCE_S = 0.05
@@ -38,9 +39,9 @@ def hint() -> bool:
         point("hint")
         queue = _queue()
         if queue.count == 0:
-            # All that a job is in one round trip; RQ would take two.
+            # All that a job is in one round trip; RQ would take two. Always the same job, so that none is left behind.
             with queue.connection.pipeline() as pipeline:
-                queue.enqueue("sagas.jobs.drain", job_timeout=-1, result_ttl=0, failure_ttl=60, pipeline=pipeline)
+                queue.enqueue("sagas.jobs.drain", job_id=HINT, job_timeout=-1, pipeline=pipeline)
                 pipeline.execute()
     except redis.RedisError as error:
         logger.warning("no hint could be sent, the sweeper will find what is due: %s", error)

@@ -13,22 +13,26 @@ from sagas.states import LIVE, TERMINAL, ActionStatus, CompensationStatus, SagaS
 
 
 class SagaInstance(models.Model):
-    """One run of a saga. ``wake_at`` is the one recovery mechanism: a due saga is looked at."""
+    """One run of a saga. ``wake_at`` is the one recovery mechanism: a due saga is looked at.
+
+    The counters of this table and of those that are written with it have no check that they are positive:
+    PostgreSQL parses the checks of a table once a statement, and twenty took as long as a row.
+    """
 
     # Time-ordered (RFC 9562, version 7), so that the newest rows lie together; random enough that a
     # database restored from a backup never repeats an idempotency key.
     id = models.UUIDField(primary_key=True, default=uuid_utils.uuid7, editable=False)
     definition = models.CharField(max_length=100)
-    definition_version = models.PositiveIntegerField()
+    definition_version = models.IntegerField()
     business_key = models.CharField(max_length=200)
     data = models.JSONField()
     # How often an operator edited ``data``: each edit begins new idempotency keys.
-    edits = models.PositiveSmallIntegerField(db_default=0)
+    edits = models.SmallIntegerField(db_default=0)
     status = models.CharField(max_length=12, choices=[(s, s.capitalize()) for s in SagaStatus])
     backward = models.BooleanField(default=False)
     pivot_passed = models.BooleanField(default=False)
-    generation = models.PositiveIntegerField(default=0)
-    version = models.PositiveIntegerField(default=1)
+    generation = models.IntegerField(default=0)
+    version = models.IntegerField(default=1)
     wake_at = models.DateTimeField(null=True)
     waiting_on = models.JSONField(null=True)
     suspend_reason = models.CharField(max_length=20, blank=True, choices=[(r, r) for r in SuspendReason])
@@ -36,11 +40,11 @@ class SagaInstance(models.Model):
     blocked_on = models.CharField(max_length=301, blank=True)
     blocked_until = models.DateTimeField(null=True)
     failure = models.JSONField(null=True)
-    stalls = models.PositiveSmallIntegerField(default=0)
+    stalls = models.SmallIntegerField(default=0)
     deadline_at = models.DateTimeField(null=True)
     # The trace it was started in (W3C traceparent); empty where nobody traces.
     trace = models.CharField(max_length=55, db_default="")
-    caused_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="caused")
+    caused_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="caused", db_index=False)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
@@ -99,6 +103,8 @@ class SagaInstance(models.Model):
                 condition=Q(suspend_reason=SuspendReason.OUTCOME_UNKNOWN) | Q(waiting_on__kind="outcome"),
             ),
             models.Index("id", name="saga_live", condition=Q(status__in=sorted(LIVE))),
+            # Most are caused by nothing.
+            models.Index("caused_by", name="saga_caused_by", condition=Q(caused_by__isnull=False)),
             # What ended lately: the auditor, the purge.
             models.Index("ended_at", name="saga_ended", condition=Q(ended_at__isnull=False)),
         ]
@@ -117,15 +123,15 @@ class SagaStep(models.Model):
     saga = models.ForeignKey(
         SagaInstance, on_delete=models.CASCADE, related_name="steps", db_index=False, db_constraint=False
     )
-    position = models.PositiveSmallIntegerField()
+    position = models.SmallIntegerField()
     name = models.CharField(max_length=100)
     kind = models.CharField(max_length=13)
     action = models.CharField(max_length=10, choices=[(s, s.capitalize()) for s in ActionStatus])
     compensation = models.CharField(max_length=10, choices=[(s, s.capitalize()) for s in CompensationStatus])
-    action_attempts = models.PositiveIntegerField(default=0)
-    compensation_attempts = models.PositiveIntegerField(default=0)
-    failures = models.PositiveIntegerField(default=0)
-    token = models.PositiveIntegerField(default=0)
+    action_attempts = models.IntegerField(default=0)
+    compensation_attempts = models.IntegerField(default=0)
+    failures = models.IntegerField(default=0)
+    token = models.IntegerField(default=0)
     due_at = models.DateTimeField(null=True)
     receipt = models.JSONField(null=True)
     error = models.TextField(blank=True)
@@ -152,11 +158,11 @@ class StepAttempt(models.Model):
     saga = models.ForeignKey(
         SagaInstance, on_delete=models.CASCADE, related_name="attempts", db_index=False, db_constraint=False
     )
-    position = models.PositiveSmallIntegerField()
+    position = models.SmallIntegerField()
     side = models.CharField(max_length=12, choices=[(s, s.capitalize()) for s in Side])
-    number = models.PositiveIntegerField()
+    number = models.IntegerField()
     step = models.CharField(max_length=100)
-    generation = models.PositiveIntegerField()
+    generation = models.IntegerField()
     worker = models.CharField(max_length=100)
     idempotency_key = models.CharField(max_length=200)
     started_at = models.DateTimeField()
@@ -195,7 +201,7 @@ class SagaEvent(models.Model):
     after = models.CharField(max_length=12)
     actor = models.CharField(max_length=200)
     why = models.TextField(blank=True)
-    generation = models.PositiveIntegerField()
+    generation = models.IntegerField()
     at = models.DateTimeField()
 
     class Meta:
@@ -213,7 +219,7 @@ class SemanticLock(models.Model):
     resource_id = models.CharField(max_length=200)
     # Null only inside the transaction of a writer that is no saga: see `locks.guard`.
     saga = models.ForeignKey(SagaInstance, null=True, on_delete=models.CASCADE, related_name="locks")
-    generation = models.PositiveIntegerField()
+    generation = models.IntegerField()
     # Whether another has asked for it since it was taken: only then can somebody be in line.
     wanted = models.BooleanField(db_default=False)
     taken_at = models.DateTimeField()

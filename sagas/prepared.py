@@ -4,10 +4,13 @@ Django binds on the client, where every statement is a new text. Only for statem
 constant: a session keeps each, with its plan.
 """
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
+from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.utils import CursorWrapper
 
 from sagas.sharing import say_what_is_unsaid
@@ -20,7 +23,22 @@ class _PreparedCursor(psycopg.Cursor[Any]):
 
 def cursor() -> CursorWrapper:
     """As ``connection.cursor()``: with Django's errors, its log of queries, and in its transaction."""
-    connection.ensure_connection()
-    say_what_is_unsaid()
-    wrapped: CursorWrapper = connection._prepare_cursor(_PreparedCursor(connection.connection))  # type: ignore[attr-defined]
+    # Not the proxy, which looks for its connection at each use.
+    here = connections[DEFAULT_DB_ALIAS]
+    here.ensure_connection()
+    say_what_is_unsaid(here.connection)
+    wrapped: CursorWrapper = here._prepare_cursor(_PreparedCursor(here.connection))  # type: ignore[attr-defined]
     return wrapped
+
+
+def by_ids(sql: str, ids: Sequence[UUID]) -> tuple[str, Any]:
+    """A statement for the rows with these ids, and its parameter ``ids``, which ``sql`` has as ``= ANY(%(ids)s)``.
+
+    One is looked for by itself: to sort the keys of an array takes PostgreSQL longer than to find one.
+    """
+    return (_by_id(sql), ids[0]) if len(ids) == 1 else (sql, list(ids))
+
+
+@cache
+def _by_id(sql: str) -> str:
+    return sql.replace("= ANY(%(ids)s)", "= %(ids)s")

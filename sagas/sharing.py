@@ -113,8 +113,8 @@ class _TurnCursor(CursorMixin, psycopg.ClientCursor[Any]):
             yield copy
 
 
-def say_what_is_unsaid() -> None:
+def say_what_is_unsaid(driver: psycopg.Connection[Any]) -> None:
     """For cursors that are not made by the connection: open the turn at hand, if there is one that is not open."""
-    sharing = connection.connection.cursor_factory
+    sharing = driver.cursor_factory
     if isinstance(sharing, Sharing):
         sharing.say()

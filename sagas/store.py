@@ -57,12 +57,12 @@ _CLAIM = f"""
     SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance
     WHERE wake_at <= statement_timestamp() ORDER BY wake_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608 - made of constants
-_TAKE_UP = f"SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance WHERE id = ANY(%s) FOR NO KEY UPDATE"  # noqa: S608
+_TAKE_UP = f"SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance WHERE id = ANY(%(ids)s) FOR NO KEY UPDATE"  # noqa: S608
 _TAKE_UP_IF_FREE = f"{_TAKE_UP} SKIP LOCKED"
 # Of sagas known from their last commit: those that nobody has moved on since, or is at now.
 _TAKE_UP_AGAIN = f"""
     SELECT id, version, statement_timestamp(), {_AS_HOLDER} FROM sagas_sagainstance
-    WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
+    WHERE id = ANY(%(ids)s) FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608
 _READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
 _LOCK = f"{_READ} FOR NO KEY UPDATE"
@@ -74,7 +74,7 @@ _LOCK_NAMED = f"""
 _STEPS = """
     SELECT saga_id, position, name, kind, action, compensation, action_attempts, compensation_attempts, failures, token,
            due_at, receipt::text, error
-    FROM sagas_sagastep WHERE saga_id = ANY(%s) ORDER BY saga_id, position
+    FROM sagas_sagastep WHERE saga_id = ANY(%(ids)s) ORDER BY saga_id, position
 """
 
 _BUFFERED = """
@@ -95,7 +95,8 @@ def take_up(*saga_ids: UUID, wait: bool) -> list[LoadedSaga]:
     Of several it acts for one at a time: see `sharing`. Those that are not there are left out, and
     without ``wait`` those that somebody else is at.
     """
-    return _load(_TAKE_UP if wait else _TAKE_UP_IF_FREE, [list(saga_ids)])
+    sql, ids = prepared.by_ids(_TAKE_UP if wait else _TAKE_UP_IF_FREE, saga_ids)
+    return _load(sql, {"ids": ids})
 
 
 def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
@@ -104,8 +105,9 @@ def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
     In the order given, whatever that of the rows is: the first has waited the longest.
     """
     known = {saga.id: saga for saga in sagas}
+    sql, ids = prepared.by_ids(_TAKE_UP_AGAIN, list(known))
     with prepared.cursor() as cursor:
-        cursor.execute(_TAKE_UP_AGAIN, [list(known)])
+        cursor.execute(sql, {"ids": ids})
         clocks = {(saga_id, version): now for saga_id, version, now, _ in cursor.fetchall()}
     return [replace(saga, now=clocks[at]) for saga in known.values() if (at := (saga.id, saga.version)) in clocks]
 
@@ -125,7 +127,7 @@ def read(saga_id: UUID) -> LoadedSaga | None:
     return next(iter(_load(_READ, [saga_id])), None)
 
 
-def _load(sql: str, parameters: list[Any]) -> list[LoadedSaga]:
+def _load(sql: str, parameters: list[Any] | dict[str, Any]) -> list[LoadedSaga]:
     with prepared.cursor() as cursor:
         cursor.execute(sql, parameters)
         names = [column.name for column in cursor.description]
@@ -135,7 +137,8 @@ def _load(sql: str, parameters: list[Any]) -> list[LoadedSaga]:
         touched: dict[UUID, list[tuple[Any, ...]]] = defaultdict(list)
         # As it was started, a saga has no rows of steps yet.
         if moved := [row["id"] for row in rows if row["version"] > 1]:
-            cursor.execute(_STEPS, [moved])
+            steps_of, ids = prepared.by_ids(_STEPS, moved)
+            cursor.execute(steps_of, {"ids": ids})
             for saga_id, *values in cursor.fetchall():
                 touched[saga_id].append(tuple(values))
         plans = [plan_for(row["definition"], row["definition_version"], touched[row["id"]]) for row in rows]

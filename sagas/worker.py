@@ -7,10 +7,10 @@ import threading
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import connections
 from redis.client import Pipeline
 from rq import Queue, SimpleWorker
 from rq.job import Job
@@ -23,17 +23,35 @@ from sagas.monitoring.alerts import watch_over_sweepers
 
 logger = logging.getLogger(__name__)
 
-# Whoever can write to Redis can name any function: a JSON job that named os.system ran. RQ also
-# imports and calls what a job names as its callbacks, and posts to its webhooks.
-ALLOWED = frozenset({"sagas.jobs.drain"})
-_EXTRAS = ("args", "kwargs", "_success_callback_name", "_failure_callback_name", "_stopped_callback_name", "webhooks")
-
 # A packet that vanished is sent again, but ever later: a new connection is sooner there.
 CONNECT_WITHIN_S = 2.0
 
 
+class _Hint(Job):
+    """That it waits is all there is to it: what it says is not even read, let alone run.
+
+    Whoever can write to Redis can name any function: a JSON job that named os.system ran. RQ also imports and
+    calls what a job names as its callbacks, and posts to its webhooks.
+    """
+
+    def refresh(self) -> None:
+        """Nothing: RQ would read it."""
+
+
+class _Hints(Queue):
+    """A hint is gone when it is taken: what is due stays due in PostgreSQL, whatever becomes of who took it."""
+
+    @classmethod
+    def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> Any:
+        """RQ would keep it elsewhere until it is followed."""
+        return cls.lpop([queue_key], timeout, connection=connection)
+
+
 class SagaWorker(SimpleWorker):
-    """Runs hints and nothing else. SIGTERM lets the step under way finish and starts no other."""
+    """Follows hints and does nothing else. SIGTERM lets the step under way finish and starts no other."""
+
+    job_class = _Hint
+    queue_class = _Hints
 
     # RQ would wait up to a minute between two looks at a Redis that was away, and hints with it.
     max_connection_wait_time = 1.0
@@ -51,25 +69,13 @@ class SagaWorker(SimpleWorker):
             super().heartbeat(timeout, pipeline)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Follow a hint, without RQ's books about it: their twenty questions to Redis take longer than a saga.
-
-        It is gone before it is followed. What is due stays due in PostgreSQL, whatever becomes of this process.
-        """
-        with self.connection.pipeline() as pipeline:
-            self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
-            pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
-            pipeline.delete(job.key)
-            pipeline.execute()
-        if not _is_hint(job):
-            logger.error("job %s was refused: this queue carries hints only", job.id)
-            return
+        """Follow a hint, without RQ's books about it: their twenty questions to Redis take longer than a saga."""
+        # For a signal, which asks here; RQ would tell Redis as well.
+        self._state = WorkerStatus.BUSY
         try:
             drain()
         except Exception:
             logger.exception("a drain ended early; the sweeper finds what it left")
-        finally:
-            for connection in connections.all(initialized_only=True):
-                connection.close_if_unusable_or_obsolete()
 
     def subscribe(self) -> None:
         """Not to RQ's commands: nobody who can write to Redis stops a worker."""
@@ -91,14 +97,6 @@ class SagaWorker(SimpleWorker):
         """A second signal changes nothing: calls under way have time limits, so the end is near anyway."""
 
 
-def _is_hint(job: Job) -> bool:
-    """Whether a job names what a hint names, and nothing besides. What cannot be read is no hint."""
-    try:
-        return job.func_name in ALLOWED and not any(getattr(job, extra) for extra in _EXTRAS)
-    except Exception:
-        return False
-
-
 def run(*, burst: bool = False) -> None:
     """Work until told to stop. While Redis is away, look again every second; the sweeper drives meanwhile."""
     if not burst:
@@ -109,11 +107,11 @@ def run(*, burst: bool = False) -> None:
         connection = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=CONNECT_WITHIN_S)
         try:
             worker = SagaWorker(
-                # One queue: with several, RQ takes jobs in a way that loses them in a crash.
-                [Queue(QUEUE, connection=connection, serializer=JSONSerializer)],
+                [QUEUE],
                 name=f"saga-{secrets.token_hex(8)}",
                 connection=connection,
                 serializer=JSONSerializer,
+                log_job_description=False,
             )
             worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
             if burst:

@@ -115,9 +115,10 @@ def write(moves: Sequence[Move]) -> list[LoadedSaga]:
     rows: Rows = {"moves": [], "steps": [], "attempts": [], "events": []}
     for move in moves:
         _add(rows, move)
+    sql, ids = prepared.by_ids(_WRITE, [move.saga.id for move in moves])
+    parameters = {name: msgspec.json.encode(values).decode() for name, values in rows.items()}
     with prepared.cursor() as cursor:
-        parameters = {name: msgspec.json.encode(values).decode() for name, values in rows.items()}
-        cursor.execute(_WRITE, {"ids": [move.saga.id for move in moves], **parameters})
+        cursor.execute(sql, {"ids": ids, **parameters})
         if cursor.fetchone() != (len(moves),):
             raise Fenced(f"one of {', '.join(str(move.saga.id) for move in moves)} was moved on by somebody else")
     ended = [m for m in moves if m.after.terminal and (m.saga.plan is None or m.saga.plan.locks)]

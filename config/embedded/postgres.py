@@ -23,6 +23,8 @@ SETTINGS = {
     "listen_addresses": "",  # the socket's folder is private: no port, no password
     "max_connections": "200",
     "max_prepared_transactions": "64",
+    # Shared commits may want the same rows in opposite order; by itself PostgreSQL looks for that after a second.
+    "deadlock_timeout": "2ms",
     "log_min_messages": "fatal",  # a failed statement is told to the client, who reports it
 }
 

@@ -11,7 +11,7 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 from rq.worker import WorkerStatus
 
 from sagas import driver, jobs, worker
-from sagas.jobs import QUEUE
+from sagas.jobs import HINT, QUEUE
 from sagas.models import SagaInstance
 from sagas.worker import SagaWorker
 from tests.sagas.conftest import begin_trip
@@ -63,7 +63,7 @@ def test_a_worker_tells_that_it_lives_now_and_then_and_not_at_each_hint(world: W
     worker.run(burst=True)
     assert len(beats) == 1
 
-    asked = SagaWorker([queue(settings)], connection=queue(settings).connection)
+    asked = SagaWorker([QUEUE], connection=queue(settings).connection)
     for _ in range(3):
         asked.heartbeat(timeout=90)
     assert len(beats) == 4, "who names a time is told at once"
@@ -81,50 +81,77 @@ def touch(path: Path) -> None:
     path.write_text("called")
 
 
-def refuse_and_go_on(settings, caplog):
-    """After the job that is already there comes a hint: the worker refuses one and takes the other."""
-    (refused,) = queue(settings).job_ids
-    queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
+def touch_what_it_names(job: Job, *_: object) -> None:
+    """The same as a callback."""
+    touch(Path(job.description))
+
+
+def taken_for_a_hint(settings) -> None:
+    """What waits in the queue has the worker look what is due, and that is all."""
+    there = queue(settings).job_ids
     begin_trip()
+    assert queue(settings).job_ids == there, "it is the only hint"
 
     worker.run(burst=True)
 
-    assert f"job {refused} was refused: this queue carries hints only" in caplog.text
-    assert not Job.exists(refused, connection=redis.Redis.from_url(settings.REDIS_URL))
     assert SagaInstance.objects.get().status == "COMPLETED"
     assert queue(settings).count == 0
 
 
-def test_a_job_that_names_another_function_is_not_run(world: World, settings, tmp_path, caplog):
+def test_a_job_that_names_another_function_is_a_hint_and_the_function_is_not_called(world: World, settings, tmp_path):
     mark = tmp_path / "mark"
     queue(settings).enqueue("os.system", f"touch {mark}")
 
-    refuse_and_go_on(settings, caplog)
+    taken_for_a_hint(settings)
 
     assert not mark.exists()
 
 
 @pytest.mark.parametrize("hook", ["on_success", "on_failure"])
-def test_a_hint_with_a_callback_is_not_run(world: World, settings, caplog, hook):
-    callback = Callback("antigravity.not_there")
-    queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1, **{hook: callback})
+def test_a_callback_of_a_hint_is_not_called(world: World, settings, tmp_path, hook):
+    callback = Callback(touch_what_it_names)
+    queue(settings).enqueue("sagas.jobs.drain", description=str(tmp_path / "mark"), **{hook: callback})
 
-    refuse_and_go_on(settings, caplog)
+    taken_for_a_hint(settings)
 
-
-def test_a_hint_with_arguments_is_not_run(world: World, settings, caplog):
-    queue(settings).enqueue("sagas.jobs.drain", 1)
-
-    refuse_and_go_on(settings, caplog)
+    assert not (tmp_path / "mark").exists()
 
 
-def test_a_pickled_job_is_not_even_read(world: World, settings, tmp_path, caplog):
+def test_a_pickled_job_is_not_even_read(world: World, settings, tmp_path):
     mark = tmp_path / "mark"
     queue(settings, DefaultSerializer).enqueue(touch, mark)
 
-    refuse_and_go_on(settings, caplog)
+    taken_for_a_hint(settings)
 
     assert not mark.exists()
+
+
+def test_a_hint_of_which_nothing_is_left_but_its_name_is_followed(world: World, settings):
+    queue(settings).push_job_id("gone")
+
+    taken_for_a_hint(settings)
+
+
+def test_following_hints_leaves_nothing_behind_but_the_one_job_that_all_are(world: World, settings):
+    there = redis.Redis.from_url(settings.REDIS_URL)
+    for number in range(3):
+        begin_trip(f"T{number}")
+        worker.run(burst=True)
+
+    left = {key.decode() for key in there.keys("rq:*") if not key.startswith(b"rq:worker")}
+    assert left == {"rq:queues", f"rq:job:{HINT}"}
+
+
+def test_a_worker_that_follows_a_hint_is_busy(world: World, settings, monkeypatch):
+    """RQ leaves at once when it is told to stop and is not."""
+    states = []
+    monkeypatch.setattr(worker, "drain", lambda: states.append(here.get_state()))
+    here = SagaWorker([QUEUE], connection=queue(settings).connection, serializer=JSONSerializer)
+    begin_trip()
+
+    here.work(burst=True)
+
+    assert states == [WorkerStatus.BUSY]
 
 
 def test_a_worker_takes_no_commands_from_redis(world: World, settings, monkeypatch):
@@ -141,25 +168,15 @@ def test_a_worker_takes_no_commands_from_redis(world: World, settings, monkeypat
 
 def test_a_worker_waits_a_few_seconds_at_a_time_for_a_hint_that_may_have_vanished(world: World, settings):
     there = redis.Redis.from_url(settings.REDIS_URL)
-    waiting = SagaWorker([queue(settings)], name="saga-test", connection=there, serializer=JSONSerializer)
+    waiting = SagaWorker([QUEUE], name="saga-test", connection=there, serializer=JSONSerializer)
 
     assert waiting.dequeue_timeout == 5
     assert there.connection_pool.connection_kwargs["socket_timeout"] == 8
 
 
-def test_a_job_that_is_no_longer_there_is_passed_over(world: World, settings):
-    queue(settings).push_job_id("gone")
-    begin_trip()
-    queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
-
-    worker.run(burst=True)
-
-    assert SagaInstance.objects.get().status == "COMPLETED"
-
-
 def test_being_told_to_stop_while_redis_is_away_breaks_nothing_that_is_under_way(world: World, settings):
     there = redis.Redis.from_url(settings.REDIS_URL)
-    busy = SagaWorker([queue(settings)], name="saga-test", connection=there, serializer=JSONSerializer)
+    busy = SagaWorker([QUEUE], name="saga-test", connection=there, serializer=JSONSerializer)
     busy._state = WorkerStatus.BUSY
     busy.connection = redis.Redis.from_url("redis://127.0.0.1:9/0", retry=None)
 
@@ -171,7 +188,7 @@ def test_being_told_to_stop_while_redis_is_away_breaks_nothing_that_is_under_way
 
 def test_a_second_signal_changes_nothing(world: World, settings):
     there = redis.Redis.from_url(settings.REDIS_URL)
-    busy = SagaWorker([queue(settings)], name="saga-test", connection=there, serializer=JSONSerializer)
+    busy = SagaWorker([QUEUE], name="saga-test", connection=there, serializer=JSONSerializer)
     busy._state = WorkerStatus.BUSY
     busy.request_stop(signal.SIGTERM, None)
 
