@@ -11,7 +11,7 @@ STOCK = 1_000_000_000
 
 @dataclass(frozen=True)
 class Batch:
-    """``count`` orders from number ``first`` on, of which ``percent`` in a hundred are declined.
+    """``count`` orders from number ``first`` on, of which ``percent`` in a hundred are declined, evenly.
 
     ``pause`` is how many seconds to wait before each order, for the measurement at low load, and ``delay``
     before the first, so that parts of one batch take turns.
@@ -34,4 +34,4 @@ class Batch:
         """Number, product, quantity, cents, declined. Products are drawn, so that rows are contended for."""
         draw = random.Random(self.first)  # noqa: S311 - the same in every run
         for nth in range(self.first, self.first + self.count):
-            yield f"B{nth:09}", draw.randint(1, PRODUCTS), 1, 1_000 + nth % 97, nth % 100 < self.percent
+            yield f"B{nth:09}", draw.randint(1, PRODUCTS), 1, 1_000 + nth % 97, nth * self.percent % 100 < self.percent

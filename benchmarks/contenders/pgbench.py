@@ -19,7 +19,7 @@ SCRIPT = """
 INSERT INTO bench_order (number, product_id, quantity, cents, status)
     VALUES ('B' || lpad(:number::text, 9, '0'), :product, 1, :cents, 'PLACED');
 UPDATE bench_product SET stock = stock - 1 WHERE id = :product;
-\\if mod(:number, 100) < :percent
+\\if mod(:number * :percent, 100) < :percent
 UPDATE bench_product SET stock = stock + 1 WHERE id = :product;
 UPDATE bench_order SET status = 'CANCELLED', ended_at = statement_timestamp()
     WHERE number = 'B' || lpad(:number::text, 9, '0');

@@ -1,7 +1,6 @@
 """Celery: a chain of a task a step; a declined payment fails the chain, whose error callback starts the way back."""
 
 import os
-import time
 from typing import Any
 
 from celery import Celery, chain
@@ -50,7 +49,7 @@ def turn_back(number: str, product: int, quantity: int) -> None:
 
 
 def do(number: str, product: int, quantity: int, cents: int, declined: bool) -> float:
-    place(number, product, quantity, cents)
+    placed = place(number, product, quantity, cents)
     steps: Any = chain(
         reserve_stock.si(product, quantity),
         record_payment.si(number, cents, declined),
@@ -58,7 +57,7 @@ def do(number: str, product: int, quantity: int, cents: int, declined: bool) -> 
         end_order.si("CONFIRMED", number),
     )
     steps.on_error(turn_back.si(number, product, quantity)).delay()
-    return time.time()
+    return placed
 
 
 if __name__ == "__main__":

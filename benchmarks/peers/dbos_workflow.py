@@ -1,7 +1,6 @@
 """DBOS Transact: a workflow whose steps are transactions of a datasource, begun and run by the same processes."""
 
 import os
-import time
 
 from dbos import DBOS, SQLAlchemyDatasource
 
@@ -69,9 +68,9 @@ def order(number: str, product: int, quantity: int, cents: int, declined: bool) 
 
 
 def do(number: str, product: int, quantity: int, cents: int, declined: bool) -> float:
-    place(number, product, quantity, cents)
+    placed = place(number, product, quantity, cents)
     DBOS.start_workflow(order, number, product, quantity, cents, declined)
-    return time.time()
+    return placed
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Procrastinate: an asynchronous task a step, each of which defers the next."""
 
 import os
-import time
 from typing import Any
 
 from procrastinate import App, PsycopgConnector
@@ -51,9 +50,9 @@ async def end_order(status: str, number: str) -> None:
 
 
 def do(number: str, product: int, quantity: int, cents: int, declined: bool) -> float:
-    place(number, product, quantity, cents)
+    placed = place(number, product, quantity, cents)
     reserve_stock.defer(number=number, product=product, quantity=quantity, cents=cents, declined=declined)
-    return time.time()
+    return placed
 
 
 if __name__ == "__main__":

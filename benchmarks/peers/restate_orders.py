@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import time
 
 from benchmarks.crew import serve
 from benchmarks.peers.commits import place
@@ -13,14 +12,14 @@ def main() -> None:
     ingress = http.client.HTTPConnection("127.0.0.1", int(os.environ["RESTATE_PORT"]), timeout=30)
 
     def do(number: str, product: int, quantity: int, cents: int, declined: bool) -> float:
-        place(number, product, quantity, cents)
+        placed = place(number, product, quantity, cents)
         order = json.dumps([number, product, quantity, cents, declined])
         ingress.request("POST", "/Orders/run/send", order, {"Content-Type": "application/json"})
         answer = ingress.getresponse()
         said = answer.read()
         if answer.status not in (200, 202):
             raise RuntimeError(f"Restate answered {answer.status}: {said!r}")
-        return time.time()
+        return placed
 
     serve(do)
 
