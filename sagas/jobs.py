@@ -24,10 +24,16 @@ PATIENCE_S = 0.05
 
 @cache
 def _queue() -> Queue:
+    """With the one job that all hints are, which waits or does not."""
     connection = redis.Redis.from_url(
         settings.REDIS_URL, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S, retry=None
     )
-    return Queue(QUEUE, connection=connection, serializer=JSONSerializer)
+    queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
+    with connection.pipeline() as pipeline:
+        pipeline.sadd(Queue.redis_queues_keys, queue.key)
+        queue.create_job("sagas.jobs.drain", job_id=HINT, timeout=-1).save(pipeline=pipeline)
+        pipeline.execute()
+    return queue
 
 
 def hint() -> bool:
@@ -39,10 +45,7 @@ def hint() -> bool:
         point("hint")
         queue = _queue()
         if queue.count == 0:
-            # All that a job is in one round trip; RQ would take two. Always the same job, so that none is left behind.
-            with queue.connection.pipeline() as pipeline:
-                queue.enqueue("sagas.jobs.drain", job_id=HINT, job_timeout=-1, pipeline=pipeline)
-                pipeline.execute()
+            queue.push_job_id(HINT)
     except redis.RedisError as error:
         logger.warning("no hint could be sent, the sweeper will find what is due: %s", error)
         return False
