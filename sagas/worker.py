@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from sagas import driver
-from sagas.jobs import QUEUE, drain
+from sagas.jobs import HINT, QUEUE, drain
 from sagas.monitoring.alerts import watch_over_sweepers
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,9 @@ class SagaWorker(SimpleWorker):
         """Follow a hint, without RQ's books about it: their twenty questions to Redis take longer than a saga."""
         # For a signal, which asks here; RQ would tell Redis as well.
         self._state = WorkerStatus.BUSY
+        if job.id != HINT:
+            # Somebody else's, or of an older version: nobody would take it out of Redis after us.
+            self.connection.delete(job.key)
         try:
             drain()
         except Exception:

@@ -1,10 +1,12 @@
 """The worker takes hints and nothing else."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import redis
+from django.db import connection
 from rq import Queue, SimpleWorker
 from rq.job import Callback, Job
 from rq.serializers import DefaultSerializer, JSONSerializer
@@ -76,6 +78,11 @@ def test_a_worker_tells_that_it_lives_now_and_then_and_not_at_each_hint(world: W
     assert len(beats) > 5
 
 
+def begin_elsewhere() -> None:
+    begin_trip()
+    connection.close()
+
+
 def touch(path: Path) -> None:
     """What somebody who can write to Redis would like us to call."""
     path.write_text("called")
@@ -88,14 +95,15 @@ def touch_what_it_names(job: Job, *_: object) -> None:
 
 def taken_for_a_hint(settings) -> None:
     """What waits in the queue has the worker look what is due, and that is all."""
-    there = queue(settings).job_ids
+    (taken,) = queue(settings).job_ids
     begin_trip()
-    assert queue(settings).job_ids == there, "it is the only hint"
+    assert queue(settings).job_ids == [taken], "it is the only hint"
 
     worker.run(burst=True)
 
     assert SagaInstance.objects.get().status == "COMPLETED"
     assert queue(settings).count == 0
+    assert not Job.exists(taken, connection=redis.Redis.from_url(settings.REDIS_URL))
 
 
 def test_a_job_that_names_another_function_is_a_hint_and_the_function_is_not_called(world: World, settings, tmp_path):
@@ -107,10 +115,12 @@ def test_a_job_that_names_another_function_is_a_hint_and_the_function_is_not_cal
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("hook", ["on_success", "on_failure"])
-def test_a_callback_of_a_hint_is_not_called(world: World, settings, tmp_path, hook):
+@pytest.mark.parametrize(
+    ("hook", "function"), [("on_success", "sagas.jobs.drain"), ("on_failure", "sagas.jobs.not_there")]
+)
+def test_a_callback_of_a_hint_is_not_called(world: World, settings, tmp_path, hook, function):
     callback = Callback(touch_what_it_names)
-    queue(settings).enqueue("sagas.jobs.drain", description=str(tmp_path / "mark"), **{hook: callback})
+    queue(settings).enqueue(function, description=str(tmp_path / "mark"), **{hook: callback})
 
     taken_for_a_hint(settings)
 
@@ -226,6 +236,18 @@ def test_a_signal_before_the_work_begins_is_not_forgotten(world: World, monkeypa
     worker.run()  # comes back
 
     assert SagaInstance.objects.get().status == "PENDING"
+
+
+def test_a_drain_whose_connection_broke_since_the_last_one_gets_another(world: World):
+    """That is asked for once a second, and here it is too soon."""
+    driver.drain_due()
+    connection.connection.pgconn.finish()
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(begin_elsewhere).result()
+
+    driver.drain_due()
+
+    assert SagaInstance.objects.get().status == "COMPLETED"
 
 
 def test_a_driver_that_was_told_to_stop_starts_nothing_and_says_that_something_is_left(world: World):
