@@ -112,9 +112,9 @@ def _work(take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False) -> 
             sagas = [saga for saga in take_up() if not saga.state.terminal]
             if claimed and (late := [saga for saga in sagas if _is_late(saga)]):
                 return _count_stalls(late)
-            return _share(sagas) if len(sagas) > 1 else _store([turns.next_turn(saga) for saga in sagas])
+            return _share(sagas)
     except StepRaised as raised:
-        return _record_raised(raised)
+        return _apart(sagas) if len(sagas) > 1 else _record_raised(raised)
     except WEATHER:
         if len(sagas) > 1:
             return _apart(sagas)
@@ -132,7 +132,7 @@ def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
     until = monotonic() + SHARED_SECONDS
     taken: list[Turn] = []
     left: list[Moved | Call] = []
-    with Sharing() as sharing:
+    with Sharing(alone=len(sagas) == 1) as sharing:
         for saga in sagas:
             if (taken or left) and monotonic() > until:
                 left.append(Moved(saga.id, due=True, saga=saga))
@@ -140,7 +140,9 @@ def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
             try:
                 taken.append(sharing.act(saga.id, partial(turns.next_turn, saga)))
             except StepRaised as raised:
-                if raised.outcome.code == turns.DATABASE:
+                if sharing.spoiled:
+                    raise
+                if raised.outcome.code == turns.DATABASE and not sharing.alone:
                     left.append(Moved(saga.id, due=True))
                     # Whoever has what it waited for may be waiting for what we have.
                     until = monotonic()

@@ -18,6 +18,13 @@ logger = logging.getLogger(__name__)
 QUEUE = "sagas"
 HINT = "saga-hint"
 
+# One round trip, and none between the look and the push.
+_HINT_UNLESS_ONE_WAITS = """
+    if redis.call('LLEN', KEYS[1]) == 0 then
+        redis.call('RPUSH', KEYS[1], ARGV[1])
+    end
+"""
+
 # The web request that starts a saga hints on its way out; a slow Redis must not make it wait.
 PATIENCE_S = 0.05
 
@@ -44,8 +51,7 @@ def hint() -> bool:
     try:
         point("hint")
         queue = _queue()
-        if queue.count == 0:
-            queue.push_job_id(HINT)
+        queue.connection.eval(_HINT_UNLESS_ONE_WAITS, 1, queue.key, HINT)
     except redis.RedisError as error:
         logger.warning("no hint could be sent, the sweeper will find what is due: %s", error)
         return False

@@ -1,17 +1,19 @@
 """Several sagas in one transaction, one after the other: what one raises takes back what it wrote, and nothing else.
 
 Each has its turn in a savepoint of its own, as the holder of its locks. The statements that say so go along with
-the first statement of the turn: by themselves they would take as long as a step.
+the first statement of the turn: by themselves they would take as long as a step. One saga alone needs no savepoint:
+what it wrote goes with the transaction, and before its first statement there is nothing to take back.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 import psycopg
-from django.db import connection, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.postgresql.base import CursorMixin
+from psycopg.pq import TransactionStatus
 
 R = TypeVar("R")
 
@@ -20,32 +22,41 @@ _BE_QUICK = "SET LOCAL lock_timeout = '20ms'"
 
 
 class Opening(NamedTuple):
-    """What opens a turn: three statements. The holder is a parameter, so that the driver parses few texts."""
+    """What opens a turn. The holder is a parameter, so that the driver parses few texts."""
 
-    statements: str
-    holder: str
+    statements: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
 
 
 class Sharing:
     """Turns in the transaction at hand. While it lasts, the connection makes its cursors with this."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = False) -> None:
         # Not the proxy, which looks for its connection at each use.
-        self._connection = connections[connection.alias]
-        self._driver: psycopg.Connection[Any] = connection.connection
+        self._connection = connections[DEFAULT_DB_ALIAS]
+        self._driver: psycopg.Connection[Any] = self._connection.connection
         self._cursor_factory = self._driver.cursor_factory
-        self._statements = connection.cursor()
         self._savepoint = ""
+        self.alone = alone
+        # Whether what a turn wrote could not be taken back: the transaction is of no use any more.
+        self.spoiled = False
         # What has to be said before anything else is.
         self.unsaid: Opening | None = None
 
     def __enter__(self) -> Self:
         # It may be whatever makes cursors.
         self._driver.cursor_factory = self  # type: ignore[assignment]
+        self._connection.chunked_cursor = self._chunked_cursor  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._driver.cursor_factory = self._cursor_factory
+        del self._connection.chunked_cursor
+
+    def _chunked_cursor(self) -> Any:
+        """Django makes a server-side cursor without asking the factory."""
+        self.say()
+        return type(self._connection).chunked_cursor(self._connection)
 
     def __call__(self, driver: psycopg.Connection[Any], **options: Any) -> "_TurnCursor":
         return _TurnCursor(self, driver, **options)
@@ -56,15 +67,14 @@ class Sharing:
         callbacks = len(here.run_on_commit)
         # Not the name of the one before: going back to a savepoint that was never set fails, and takes no other.
         savepoint = "odd_turn" if self._savepoint != "odd_turn" else "even_turn"
-        before = f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else _BE_QUICK
-        self.unsaid = Opening(f"{before}; SAVEPOINT {savepoint}; SET LOCAL sagas.holder = %s", str(saga_id))
+        self.unsaid = self._opening(savepoint, saga_id)
         try:
             return turn()
         except Exception:
             # The step may have asked for a rollback; here it is.
             here.needs_rollback = False
             if self.unsaid is None:
-                self._statements.execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
+                self._take_back(savepoint)
             del here.run_on_commit[callbacks:]
             raise
         finally:
@@ -72,11 +82,29 @@ class Sharing:
                 self._savepoint = savepoint
             self.unsaid = None
 
+    def _opening(self, savepoint: str, saga_id: UUID) -> Opening:
+        if self.alone:
+            return Opening()
+        before = f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else _BE_QUICK
+        return Opening((before, f"SAVEPOINT {savepoint}", "SET LOCAL sagas.holder = %s"), (str(saga_id),))
+
+    def _take_back(self, savepoint: str) -> None:
+        if not self.alone:
+            # It was never set if what it went along with was refused as a whole.
+            with suppress(Error):
+                self._execute(f"ROLLBACK TO SAVEPOINT {savepoint}")
+        self.spoiled = self.alone or self._driver.info.transaction_status is not TransactionStatus.INTRANS
+
     def say(self) -> None:
         """Say what is still unsaid by itself, before what it cannot go along with."""
         if self.unsaid is not None:
             opening, self.unsaid = self.unsaid, None
-            self._statements.execute(opening.statements, [opening.holder])
+            if opening.statements:
+                self._execute("; ".join(opening.statements), opening.parameters)
+
+    def _execute(self, statement: str, parameters: tuple[str, ...] = ()) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
 
 
 class _TurnCursor(CursorMixin, psycopg.ClientCursor[Any]):
@@ -94,8 +122,8 @@ class _TurnCursor(CursorMixin, psycopg.ClientCursor[Any]):
         opening, self._sharing.unsaid = self._sharing.unsaid, None
         if params is None:
             query, params = query.replace("%", "%%"), ()
-        super().execute(f"{opening.statements}; {query}", [opening.holder, *params], **options)
-        self.set_result(3)
+        super().execute("; ".join((*opening.statements, query)), (*opening.parameters, *params), **options)
+        self.set_result(len(opening.statements))
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:

@@ -13,6 +13,7 @@ from sagas.outcomes import Refused, Transient, Unknown
 from tests.sagas.conftest import begin_trip, run_saga, run_trip
 from tests.sagas.plans import World, effect, effects, soon
 from tests.sagas.rows import moves, outcomes, snapshot, step_of
+from tests.sagas.together import execute
 
 
 def write_then(accident):
@@ -32,9 +33,14 @@ def throw(error):
     return accident
 
 
-def execute(sql, *parameters):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+def fail_after_a_statement(error):
+    """An accident after what may be a write, which only the end of the transaction takes back."""
+
+    def accident():
+        execute("SELECT 1")
+        raise error
+
+    return accident
 
 
 # --- what raises is rolled back -------------------------------------------------------------------
@@ -69,7 +75,7 @@ def test_a_step_that_raises_and_then_works_has_one_effect(world: World):
 
 
 def test_the_rollback_and_its_record_are_two_commits_and_the_pause_is_stored(world: World):
-    world.raises("reserve_seat", Transient("busy"))
+    world.does("reserve_seat", fail_after_a_statement(Transient("busy")))
     saga = begin_trip()
 
     assert work(saga.pk) == Moved(saga.pk, due=False)
@@ -83,7 +89,7 @@ def test_the_rollback_and_its_record_are_two_commits_and_the_pause_is_stored(wor
 
 def test_somebody_who_moves_the_saga_between_rollback_and_record_wins(world: World, monkeypatch):
     """The failed attempt goes unrecorded, and the step is tried again."""
-    world.raises("reserve_seat", Transient("busy"))
+    world.does("reserve_seat", fail_after_a_statement(Transient("busy")))
     saga = begin_trip()
     record_raised = engine._record_raised
 

@@ -1,16 +1,17 @@
 """The savepoint of a turn goes along with its first statement, whatever that is and however it is sent."""
 
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from psycopg import sql
 
 from sagas import engine, prepared
 from sagas.definition import Context, Lock, Saga, Step
 from sagas.driver import drain_due
-from sagas.engine import work_together
+from sagas.engine import Moved, work, work_together
 from sagas.models import SagaInstance
 from sagas.outcomes import Refused
 from tests.sagas import plans
@@ -35,7 +36,12 @@ def rows(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "CREATE TRIGGER test_row_belongs_to_its_saga BEFORE UPDATE OR DELETE ON test_row "
         "FOR EACH ROW EXECUTE FUNCTION sagas_refuse_unless_holder('row', 'name')"
     )
+    execute(
+        "CREATE FUNCTION count_up(text) RETURNS int LANGUAGE sql "
+        "AS 'UPDATE test_row SET count = count + 1 WHERE name = $1 RETURNING count'"
+    )
     yield
+    execute("DROP FUNCTION count_up")
     execute("DROP TABLE test_row")
 
 
@@ -134,6 +140,12 @@ def after_a_server_side_cursor(key: str) -> None:
     with_parameters(key)
 
 
+def by_what_a_server_side_cursor_calls(key: str) -> None:
+    with connection.chunked_cursor() as cursor:
+        cursor.execute("SELECT count_up(%s)", [key])
+        assert cursor.fetchall() == [(1,)]
+
+
 def after_a_copy(key: str) -> None:
     with connection.cursor() as cursor, cursor.copy("COPY test_row (name, count) FROM STDIN") as copy:
         copy.write(f"copied for {key}\t1\n")
@@ -154,6 +166,7 @@ WAYS = [
     by_the_driver_itself,
     as_a_stream,
     after_a_server_side_cursor,
+    by_what_a_server_side_cursor_calls,
     after_a_copy,
 ]
 
@@ -195,6 +208,34 @@ def test_what_a_saga_of_a_shared_commit_raises_takes_back_what_it_wrote_and_noth
     expected = {"T0": 0, "T1": 1, "T2": 1, "T3": 0, "T4": 1}
     copied = {f"copied for {key}": 1 for key, count in expected.items() if count and write is after_a_copy}
     assert counts() == expected | copied
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_what_a_saga_alone_raises_takes_back_what_it_wrote(world: World, define, write: Callable[[str], None]):
+    sagas = begin_five(define)
+
+    def write_and_refuse() -> None:
+        write("T0")
+        raise Refused("no", "no")
+
+    world.does("T0", write_and_refuse)
+
+    assert work(sagas[0].pk) == Moved(sagas[0].pk, due=False)
+
+    assert statuses_of(sagas[0]) == ["COMPENSATED"]
+    assert counts() == dict.fromkeys(KEYS, 0)
+
+
+def test_a_saga_alone_that_raises_before_its_first_statement_is_recorded_without_a_rollback(world: World, define):
+    saga = begin_five(define)[0]
+    world.raises("T0", Refused("no", "no"))
+    here = connections[connection.alias]
+
+    with commits_counted() as commits, mock.patch.object(here, "_rollback", wraps=here._rollback) as rollback:
+        work(saga.pk)
+
+    assert (commits(), rollback.call_count) == (1, 0)
+    assert statuses_of(saga) == ["COMPENSATED"]
 
 
 # --- when the first statement fails -----------------------------------------------------------------
