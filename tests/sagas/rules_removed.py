@@ -78,6 +78,7 @@ NO_ROW_LOCK = both(
     ),
 )
 NO_REREAD_AFTER_A_ROLLBACK = rewritten(engine, "_record_raised", " if s.version == raised.saga.version", "")
+KEEP_WHAT_WAS_WRITTEN = rewritten(engine, "_share", "sharing.spoiled", "False")
 NEW_KEY_EACH_TIME = rewritten(
     attempts,
     "idempotency_key",

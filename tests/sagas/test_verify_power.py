@@ -12,14 +12,16 @@ import pytest
 from django.db import OperationalError
 
 from sagas.definition import Begin, Parallel, Pivot, RemoteStep, Saga, Step, minutes, seconds
-from sagas.engine import Moved, work_together
+from sagas.engine import Moved, work, work_together
+from sagas.outcomes import Refused
 from sagas.services import turn_back
 from sagas.testing import verify
 from tests.sagas import plans, test_engine_local, test_engine_races, test_machine_backward
 from tests.sagas import rules_removed as rules
 from tests.sagas.conftest import begin, begin_trip
 from tests.sagas.outside import SharedWorld
-from tests.sagas.plans import Retry, Trip, TripData, World
+from tests.sagas.plans import Retry, Trip, TripData, World, effects
+from tests.sagas.together import execute
 
 Define = Callable[..., type[Saga[TripData]]]
 
@@ -74,6 +76,18 @@ def a_saga_in_hand_that_was_turned_back(world: World, _: pytest.MonkeyPatch) -> 
     assert work_together(1, [moved.saga]) == []
 
 
+def a_step_that_writes_and_raises(world: World, _: pytest.MonkeyPatch) -> None:
+    def write_and_raise() -> None:
+        execute("INSERT INTO test_effect (key, what) VALUES ('T1', 'half')")
+        raise Refused("no", "no")
+
+    world.does("reserve_seat", write_and_raise)
+    saga = begin_trip()
+
+    assert work(saga.pk) is not None
+    assert "half" not in effects("T1")
+
+
 # What is decided purely, or takes two workers: the test that notices.
 NOTICED_BY_A_TEST: dict[str, Callable[[World, pytest.MonkeyPatch], None]] = {
     "UNDO_BEFORE_SETTLED": lambda *_: (
@@ -81,6 +95,7 @@ NOTICED_BY_A_TEST: dict[str, Callable[[World, pytest.MonkeyPatch], None]] = {
     ),
     "NO_ROW_LOCK": lambda world, _: test_engine_races.test_who_looks_for_work_passes_a_saga_that_somebody_is_at(world),
     "NO_REREAD_AFTER_A_ROLLBACK": (test_engine_local.test_somebody_who_moves_the_saga_between_rollback_and_record_wins),
+    "KEEP_WHAT_WAS_WRITTEN": a_step_that_writes_and_raises,
     "NO_LOOK_AT_THE_VERSION_IN_HAND": a_saga_in_hand_that_was_turned_back,
 }
 
