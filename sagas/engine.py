@@ -128,7 +128,7 @@ def _work(take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False) -> 
 
 
 def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
-    """Give each its turn in a savepoint of its own, and store them all. Who comes late has it in the next commit."""
+    """Give each its turn, kept apart from the others, and store them all. Who comes late has it in the next commit."""
     until = monotonic() + SHARED_SECONDS
     taken: list[Turn] = []
     left: list[Moved | Call] = []
@@ -158,7 +158,7 @@ def _apart(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
 
 
 def _record_raised(raised: StepRaised) -> list[Moved | Call]:
-    """The commit for what a rolled-back step leaves behind: the attempt, and where it leads."""
+    """The commit for what a step leaves behind that was rolled back with its own: the attempt, and where it leads."""
     try:
         with _commit():
             failpoints.enter("failure")

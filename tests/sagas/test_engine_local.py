@@ -13,7 +13,7 @@ from sagas.outcomes import Refused, Transient, Unknown
 from tests.sagas.conftest import begin_trip, run_saga, run_trip
 from tests.sagas.plans import World, effect, effects, soon
 from tests.sagas.rows import moves, outcomes, snapshot, step_of
-from tests.sagas.together import execute
+from tests.sagas.together import commits_counted, execute, rollbacks_counted
 
 
 def write_then(accident):
@@ -74,11 +74,14 @@ def test_a_step_that_raises_and_then_works_has_one_effect(world: World):
     assert effects("T1") == ["hotel", "paid", "seat", "ticket flight-0"]
 
 
-def test_the_rollback_and_its_record_are_two_commits_and_the_pause_is_stored(world: World):
+def test_the_rollback_and_its_record_are_two_transactions_and_the_pause_is_stored(world: World):
     world.does("reserve_seat", fail_after_a_statement(Transient("busy")))
     saga = begin_trip()
 
-    assert work(saga.pk) == Moved(saga.pk, due=False)
+    with commits_counted() as commits, rollbacks_counted() as rollbacks:
+        assert work(saga.pk) == Moved(saga.pk, due=False)
+
+    assert (rollbacks(), commits()) == (1, 1)
 
     saga.refresh_from_db()
     assert (saga.status, saga.version) == ("WAITING", 2)

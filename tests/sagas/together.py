@@ -1,7 +1,7 @@
 """Sagas that are due at the same time, and what their shared commits do."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -57,11 +57,20 @@ def statuses_of(*sagas: SagaInstance) -> list[str]:
 
 
 @contextmanager
-def commits_counted() -> Iterator[Callable[[], int]]:
-    """How many transactions this connection has committed since."""
+def _counted(method: str) -> Iterator[Callable[[], int]]:
     here = connections[connection.alias]
-    with mock.patch.object(here, "_commit", wraps=here._commit) as commit:
-        yield lambda: commit.call_count
+    with mock.patch.object(here, method, wraps=getattr(here, method)) as called:
+        yield lambda: called.call_count
+
+
+def commits_counted() -> AbstractContextManager[Callable[[], int]]:
+    """How many transactions this connection has committed since."""
+    return _counted("_commit")
+
+
+def rollbacks_counted() -> AbstractContextManager[Callable[[], int]]:
+    """How many it has rolled back as a whole."""
+    return _counted("_rollback")
 
 
 def execute(sql: str, *parameters: Any) -> None:
