@@ -22,7 +22,7 @@ from sagas import failpoints, store, turns, writing
 from sagas.attempts import Call
 from sagas.outcomes import Outcome, OutcomeKind
 from sagas.redaction import words_of
-from sagas.sharing import Sharing
+from sagas.sharing import Gone, Opening, Sharing
 from sagas.states import SuspendReason
 from sagas.store import LoadedSaga
 from sagas.turns import WEATHER, StepRaised, Turn
@@ -50,6 +50,8 @@ class Moved:
 
 
 Answer = tuple[Call, Outcome]
+
+NOTHING_TO_SAY = Opening()
 
 
 @contextmanager
@@ -99,12 +101,17 @@ def work_together(most: int, at_hand: Sequence[LoadedSaga] = ()) -> list[Moved |
     What cannot be shared, as a long wait for a row or a write that is refused, is left for `work`: such
     a saga comes back due and without its ``saga``.
     """
+    if len(at_hand) == 1:
+        return _work(lambda: [store.as_of_now(at_hand[0])], opening=store.taking_up_again(at_hand[0]))
     if at_hand:
         return _work(lambda: store.take_up_again(at_hand))
     return _work(lambda: store.claim(most), claimed=True)
 
 
-def _work(take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False) -> list[Moved | Call]:
+def _work(
+    take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False, opening: Opening = NOTHING_TO_SAY
+) -> list[Moved | Call]:
+    """``opening`` is what takes up a saga that ``take_up`` only knows from before."""
     sagas: list[LoadedSaga] = []
     failpoints.point("work", "entry")
     try:
@@ -112,7 +119,9 @@ def _work(take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False) -> 
             sagas = [saga for saga in take_up() if not saga.state.terminal]
             if claimed and (late := [saga for saga in sagas if _is_late(saga)]):
                 return _count_stalls(late)
-            return _share(sagas)
+            return _share(sagas, opening)
+    except Gone:
+        return []
     except StepRaised as raised:
         return _apart(sagas) if len(sagas) > 1 else _record_raised(raised)
     except WEATHER:
@@ -127,12 +136,12 @@ def _work(take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False) -> 
         return _set_aside(sagas[0].id, error)
 
 
-def _share(sagas: Sequence[LoadedSaga]) -> list[Moved | Call]:
+def _share(sagas: Sequence[LoadedSaga], opening: Opening) -> list[Moved | Call]:
     """Give each its turn, kept apart from the others, and store them all. Who comes late has it in the next commit."""
     until = monotonic() + SHARED_SECONDS
     taken: list[Turn] = []
     left: list[Moved | Call] = []
-    with Sharing(alone=len(sagas) == 1) as sharing:
+    with Sharing(alone=opening if len(sagas) == 1 else None) as sharing:
         for saga in sagas:
             if (taken or left) and monotonic() > until:
                 left.append(Moved(saga.id, due=True, saga=saga))

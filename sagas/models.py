@@ -66,21 +66,19 @@ class SagaInstance(models.Model):
         ]
         constraints: ClassVar = [
             models.UniqueConstraint("definition", "business_key", name="saga_one_per_definition_and_key"),
-            models.CheckConstraint(condition=Q(status__in=list(SagaStatus)), name="saga_status_is_known"),
+            # One for all, since each is parsed by itself.
             models.CheckConstraint(
-                condition=Q(status__in=sorted(LIVE)) | Q(wake_at=None, waiting_on=None, ended_at__isnull=False),
-                name="saga_ended_waits_for_nothing",
-            ),
-            models.CheckConstraint(
-                condition=Q(status__in=[*sorted(TERMINAL), SagaStatus.SUSPENDED])
-                | Q(wake_at__isnull=False)
-                | Q(waiting_on__isnull=False),
-                name="saga_live_has_a_reason_to_wait",
-            ),
-            models.CheckConstraint(
-                condition=Q(status=SagaStatus.SUSPENDED) & ~Q(suspend_reason="")
-                | ~Q(status=SagaStatus.SUSPENDED) & Q(suspend_reason=""),
-                name="saga_suspended_says_why",
+                condition=Q(status__in=sorted(LIVE - {SagaStatus.SUSPENDED}), suspend_reason="")
+                & (Q(wake_at__isnull=False) | Q(waiting_on__isnull=False))
+                | Q(status=SagaStatus.SUSPENDED) & ~Q(suspend_reason="")
+                | Q(
+                    status__in=sorted(TERMINAL),
+                    wake_at__isnull=True,
+                    waiting_on__isnull=True,
+                    ended_at__isnull=False,
+                    suspend_reason="",
+                ),
+                name="saga_waits_as_its_status_says",
             ),
         ]
         indexes: ClassVar = [

@@ -2,11 +2,13 @@
 
 Each has its turn in a savepoint of its own, as the holder of its locks. The statements that say so go along with
 the first statement of the turn: by themselves they would take as long as a step. One saga alone needs no savepoint:
-what it wrote goes with the transaction, and before its first statement there is nothing to take back.
+what it wrote goes with the transaction, and before its first statement there is nothing to take back. It may be taken
+up by what goes along.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 
@@ -20,49 +22,82 @@ R = TypeVar("R")
 # Others share the transaction: wait for nobody for long, who may be waiting for one of them.
 _BE_QUICK = "SET LOCAL lock_timeout = '20ms'"
 
+# What `sagas_take_up_again` raises.
+_GONE = "SG001"
+
 
 class Opening(NamedTuple):
-    """What opens a turn. The holder is a parameter, so that the driver parses few texts."""
+    """What opens a turn. What differs is a parameter, so that the driver parses few texts."""
 
     statements: tuple[str, ...] = ()
-    parameters: tuple[str, ...] = ()
+    parameters: tuple[Any, ...] = ()
+
+
+class Gone(Exception):
+    """Somebody else is at the saga, or has moved it on: the transaction has to be rolled back."""
 
 
 class Sharing:
-    """Turns in the transaction at hand. While it lasts, the connection makes its cursors with this."""
+    """Turns in the transaction at hand. While it lasts, the connection makes its cursors with this.
 
-    def __init__(self, *, alone: bool = False) -> None:
+    One saga ``alone`` comes with what opens its only turn.
+    """
+
+    def __init__(self, alone: Opening | None = None) -> None:
         # Not the proxy, which looks for its connection at each use.
         self._connection = connections[DEFAULT_DB_ALIAS]
         self._driver: psycopg.Connection[Any] = self._connection.connection
         self._cursor_factory = self._driver.cursor_factory
+        self._server_cursor_factory = self._driver.server_cursor_factory
         self._savepoint = ""
-        self.alone = alone
+        self._alone = alone
         # Whether what a turn wrote could not be taken back: the transaction is of no use any more.
         self.spoiled = False
+        # Whether the saga could not be taken up by what opens its turn.
+        self.gone = False
         # What has to be said before anything else is.
         self.unsaid: Opening | None = None
 
     def __enter__(self) -> Self:
+        here, driver = self._connection, self._driver
         # It may be whatever makes cursors.
-        self._driver.cursor_factory = self  # type: ignore[assignment]
-        self._connection.chunked_cursor = self._chunked_cursor  # type: ignore[method-assign]
+        driver.cursor_factory = self  # type: ignore[assignment]
+        driver.server_cursor_factory = partial(self._opened, driver.server_cursor_factory)  # type: ignore[assignment]
+        driver.transaction = partial(self._opened, driver.transaction)  # type: ignore[method-assign]
+        # Django makes a server-side cursor without asking the factory.
+        here.chunked_cursor = partial(self._opened, here.chunked_cursor)  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._driver.cursor_factory = self._cursor_factory
+        self._driver.server_cursor_factory = self._server_cursor_factory
+        del self._driver.transaction
         del self._connection.chunked_cursor
 
-    def _chunked_cursor(self) -> Any:
-        """Django makes a server-side cursor without asking the factory."""
+    @property
+    def alone(self) -> bool:
+        return self._alone is not None
+
+    def _opened(self, make: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        """For what sends statements that nothing can go along with."""
         self.say()
-        return type(self._connection).chunked_cursor(self._connection)
+        return make(*args, **kwargs)
 
     def __call__(self, driver: psycopg.Connection[Any], **options: Any) -> "_TurnCursor":
         return _TurnCursor(self, driver, **options)
 
     def act(self, saga_id: UUID, turn: Callable[[], R]) -> R:
-        """What ``turn`` returns, acting for a saga. What it raises takes back what it wrote."""
+        """What ``turn`` returns, acting for a saga. What it raises takes back what it wrote.
+
+        Raises `Gone` if the saga could not be taken up by what opens the turn, whatever the turn made of that.
+        """
+        try:
+            return self._act(saga_id, turn)
+        finally:
+            if self.gone:
+                raise Gone(str(saga_id))
+
+    def _act(self, saga_id: UUID, turn: Callable[[], R]) -> R:
         here = self._connection
         callbacks = len(here.run_on_commit)
         # Not the name of the one before: going back to a savepoint that was never set fails, and takes no other.
@@ -80,11 +115,14 @@ class Sharing:
         finally:
             if self.unsaid is None:
                 self._savepoint = savepoint
+            elif self.alone:
+                # Where it leads is written next.
+                self.say()
             self.unsaid = None
 
     def _opening(self, savepoint: str, saga_id: UUID) -> Opening:
-        if self.alone:
-            return Opening()
+        if self._alone is not None:
+            return self._alone
         before = f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else _BE_QUICK
         return Opening((before, f"SAVEPOINT {savepoint}", "SET LOCAL sagas.holder = %s"), (str(saga_id),))
 
@@ -102,7 +140,7 @@ class Sharing:
             if opening.statements:
                 self._execute("; ".join(opening.statements), opening.parameters)
 
-    def _execute(self, statement: str, parameters: tuple[str, ...] = ()) -> None:
+    def _execute(self, statement: str, parameters: tuple[Any, ...] = ()) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters)
 
@@ -118,13 +156,20 @@ class _TurnCursor(CursorMixin, psycopg.ClientCursor[Any]):
         if not isinstance(query, str) or isinstance(params, Mapping):
             self._sharing.say()
         if self._sharing.unsaid is None:
-            return super().execute(query, params, **options)
+            return self._execute(query, params, **options)
         opening, self._sharing.unsaid = self._sharing.unsaid, None
         if params is None:
             query, params = query.replace("%", "%%"), ()
-        super().execute("; ".join((*opening.statements, query)), (*opening.parameters, *params), **options)
+        self._execute("; ".join((*opening.statements, query)), (*opening.parameters, *params), **options)
         self.set_result(len(opening.statements))
         return self
+
+    def _execute(self, query: Any, params: Any, **options: Any) -> Self:
+        try:
+            return super().execute(query, params, **options)
+        except psycopg.DatabaseError as error:
+            self._sharing.gone |= error.sqlstate == _GONE
+            raise
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
         self._sharing.say()

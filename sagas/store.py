@@ -3,7 +3,8 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +15,16 @@ from sagas import prepared
 from sagas.codec import from_json
 from sagas.definition import newest, registry
 from sagas.plan import Plan
+from sagas.sharing import Opening
 from sagas.snapshot import SagaState, StepState, untouched
 from sagas.states import ActionStatus, CompensationStatus, SagaStatus, SuspendReason
 
 
 class LoadedSaga(msgspec.Struct, frozen=True):
-    """A saga whose row this transaction has locked. ``now`` is the database's clock at the lock."""
+    """A saga whose row this transaction has locked. ``now`` is the database's clock at the lock.
+
+    ``read_at`` is the time of this process (`monotonic`) when it heard of that.
+    """
 
     id: UUID
     definition: str
@@ -33,6 +38,7 @@ class LoadedSaga(msgspec.Struct, frozen=True):
     now: datetime
     trace: str
     plan: Plan | None
+    read_at: float = msgspec.field(default_factory=monotonic)
 
     @property
     def data(self) -> Any:
@@ -46,6 +52,7 @@ _SAGA_COLUMNS = """
     waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until,
     trace
 """
+_NAMES = [column.split()[-1] for column in _SAGA_COLUMNS.split(",")]
 
 # Until the end of the transaction its writes are those of this saga: see `sagas_refuse_unless_holder`.
 _AS_HOLDER = "set_config('sagas.holder', id::text, true)"
@@ -64,6 +71,7 @@ _TAKE_UP_AGAIN = f"""
     SELECT id, version, statement_timestamp(), {_AS_HOLDER} FROM sagas_sagainstance
     WHERE id = ANY(%(ids)s) FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608
+_TAKE_UP_ONE_AGAIN = "SELECT sagas_take_up_again(%s, %s)"
 _READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
 _LOCK = f"{_READ} FOR NO KEY UPDATE"
 _LOCK_NAMED = f"""
@@ -109,7 +117,23 @@ def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
     with prepared.cursor() as cursor:
         cursor.execute(sql, {"ids": ids})
         clocks = {(saga_id, version): now for saga_id, version, now, _ in cursor.fetchall()}
-    return [replace(saga, now=clocks[at]) for saga in known.values() if (at := (saga.id, saga.version)) in clocks]
+    now = monotonic()
+    return [
+        replace(saga, now=clocks[at], read_at=now)
+        for saga in known.values()
+        if (at := (saga.id, saga.version)) in clocks
+    ]
+
+
+def taking_up_again(saga: LoadedSaga) -> Opening:
+    """The same for one saga, to go along with the first statement of its step; who is left out is `Gone` there."""
+    return Opening((_TAKE_UP_ONE_AGAIN,), (str(saga.id), saga.version))
+
+
+def as_of_now(saga: LoadedSaga) -> LoadedSaga:
+    """A saga as its last commit left it, at the time it is now by the database's clock."""
+    now = monotonic()
+    return replace(saga, now=saga.now + timedelta(seconds=now - saga.read_at), read_at=now)
 
 
 def lock(saga_id: UUID) -> LoadedSaga | None:
@@ -130,8 +154,8 @@ def read(saga_id: UUID) -> LoadedSaga | None:
 def _load(sql: str, parameters: list[Any] | dict[str, Any]) -> list[LoadedSaga]:
     with prepared.cursor() as cursor:
         cursor.execute(sql, parameters)
-        names = [column.name for column in cursor.description]
-        rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+        # Who acts for it reads one column more, which says nothing.
+        rows = [dict(zip(_NAMES, values, strict=False)) for values in cursor.fetchall()]
         if not rows:
             return []
         touched: dict[UUID, list[tuple[Any, ...]]] = defaultdict(list)

@@ -4,6 +4,7 @@ import logging
 import secrets
 import signal
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
@@ -15,6 +16,7 @@ from redis.client import Pipeline
 from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import as_text
 from rq.worker import WorkerStatus
 
 from sagas import driver
@@ -42,9 +44,13 @@ class _Hints(Queue):
     """A hint is gone when it is taken: what is due stays due in PostgreSQL, whatever becomes of who took it."""
 
     @classmethod
-    def lmove(cls, connection: redis.Redis, queue_key: str, timeout: int | None) -> Any:
-        """RQ would keep it elsewhere until it is followed."""
-        return cls.lpop([queue_key], timeout, connection=connection)
+    def dequeue_any(
+        cls, queues: Iterable[Queue], timeout: int | None, connection: redis.Redis, *_: Any, **__: Any
+    ) -> tuple[Job, Queue] | None:
+        """RQ would keep it elsewhere until it is followed, and describe the queue and the job anew."""
+        (queue,) = queues
+        taken = cls.lpop([queue.key], timeout, connection=connection)
+        return None if taken is None else (_Hint.fetch(as_text(taken[1]), connection), queue)
 
 
 class SagaWorker(SimpleWorker):

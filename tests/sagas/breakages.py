@@ -34,12 +34,12 @@ BREAKS = [
     (
         "ENDED_SAGAS_WAIT_FOR_NOTHING",
         "done",
-        f"{UNCHECKED} saga_ended_waits_for_nothing; UPDATE sagas_sagainstance SET wake_at = now() WHERE id = %(saga)s",
+        f"{UNCHECKED} saga_waits_as_its_status_says; UPDATE sagas_sagainstance SET wake_at = now() WHERE id = %(saga)s",
     ),
     (
         "ENDED_SAGAS_WAIT_FOR_NOTHING",
         "undone",
-        f"{UNCHECKED} saga_ended_waits_for_nothing; "
+        f"{UNCHECKED} saga_waits_as_its_status_says; "
         """UPDATE sagas_sagainstance SET waiting_on = '{"kind": "timer"}' WHERE id = %(saga)s""",
     ),
     ("COMPLETED_MEANS_EVERY_STEP_IS_DONE", "done", f"UPDATE sagas_sagastep SET action = 'UNKNOWN' {step('pay')}"),
@@ -60,7 +60,7 @@ BREAKS = [
     (
         "LIVE_SAGAS_HAVE_ONE_REASON_NOT_TO_MOVE",
         "moving",
-        f"{UNCHECKED} saga_live_has_a_reason_to_wait; UPDATE sagas_sagainstance SET wake_at = NULL WHERE id = %(saga)s",
+        f"{UNCHECKED} saga_waits_as_its_status_says; UPDATE sagas_sagainstance SET wake_at = NULL WHERE id = %(saga)s",
     ),
     (
         "LIVE_SAGAS_HAVE_ONE_REASON_NOT_TO_MOVE",

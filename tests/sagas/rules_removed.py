@@ -71,6 +71,7 @@ NO_VERSION_GUARD = without(writing, " AND s.version = m.version", "_WRITE")
 NO_LOOK_AT_THE_VERSION_IN_HAND = rewritten(
     store, "take_up_again", "(saga.id, saga.version)) in clocks", "next((k for k in clocks if k[0] == saga.id), None))"
 )
+ONE_IN_HAND_IS_NOT_TAKEN_UP = rewritten(store, "taking_up_again", "return ", "return Opening() or ")
 NO_ROW_LOCK = both(
     without(store, " SKIP LOCKED", "_CLAIM", "_TAKE_UP_IF_FREE", "_TAKE_UP_AGAIN"),
     without(

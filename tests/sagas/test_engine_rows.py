@@ -1,9 +1,10 @@
 """What each commit of the engine leaves in the rows."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from sagas.attempts import WORKER
@@ -33,6 +34,47 @@ def test_a_saga_that_was_started_is_pending_due_and_has_one_event(world: World):
     assert moves(saga) == [("", "PENDING")]
     assert not saga.steps.exists()
     assert list(saga.locks.values_list("resource_type", "resource_id")) == [("trip", "T1")]
+
+
+# --- what PostgreSQL itself refuses ---------------------------------------------------------------
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ENDED: dict[str, Any] = {"wake_at": None, "ended_at": NOW}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param({"status": "LOST"}, id="no status that is known"),
+        pytest.param({"status": "RUNNING", "wake_at": None}, id="live and never looked at again"),
+        pytest.param({"status": "RUNNING", "suspend_reason": "OPERATOR_PAUSE"}, id="suspended by its reason only"),
+        pytest.param({"status": "SUSPENDED", "wake_at": None}, id="suspended for no reason"),
+        pytest.param({"status": "COMPLETED", **ENDED, "ended_at": None}, id="ended at no time"),
+        pytest.param({"status": "COMPLETED", **ENDED, "wake_at": NOW}, id="ended and due"),
+        pytest.param({"status": "COMPENSATED", **ENDED, "waiting_on": {"kind": "timer"}}, id="ended and waiting"),
+        pytest.param({"status": "ABANDONED", **ENDED, "suspend_reason": "OPERATOR_PAUSE"}, id="ended and suspended"),
+    ],
+)
+def test_a_saga_does_not_wait_otherwise_than_its_status_says(world: World, row: dict[str, Any]):
+    saga = begin_trip()
+    before = snapshot(saga)
+
+    with pytest.raises(IntegrityError, match="saga_waits_as_its_status_says"):
+        SagaInstance.objects.filter(pk=saga.pk).update(**row)
+
+    assert snapshot(saga) == before
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"status": "RUNNING", "wake_at": None, "waiting_on": {"kind": "signal"}},
+        {"status": "SUSPENDED", "wake_at": None, "suspend_reason": "OPERATOR_PAUSE"},
+        {"status": "COMPLETED", **ENDED},
+    ],
+)
+def test_a_saga_waits_as_its_status_says(world: World, row: dict[str, Any]):
+    assert SagaInstance.objects.filter(pk=begin_trip().pk).update(**row) == 1
 
 
 # --- a local step: one commit ---------------------------------------------------------------------

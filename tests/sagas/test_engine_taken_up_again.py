@@ -1,14 +1,19 @@
 """A saga that is at hand from its last commit is driven from there only if nothing has happened to it since."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import Error, connection, connections
+from django.test.utils import CaptureQueriesContext
 from msgspec.structs import replace
 
 from sagas import services, store
 from sagas.attempts import Call
-from sagas.definition import Await, Saga, Step
+from sagas.definition import Await, Context, Saga, Step
 from sagas.driver import drain_due
 from sagas.engine import Moved, record, record_together, work, work_together
 from sagas.models import SagaInstance
@@ -20,7 +25,7 @@ from tests.sagas.plans import TripData, World, effect, effects
 from tests.sagas.rows import held, make_due, snapshot
 from tests.sagas.test_locks import begin as begin_transfer
 from tests.sagas.test_locks import held as holders
-from tests.sagas.together import NOTE, begin_all, loaded, statuses_of
+from tests.sagas.together import NOTE, begin_all, loaded, note, statuses_of
 
 KEYS = ("T0", "T1", "T2")
 
@@ -103,6 +108,106 @@ def test_a_saga_that_is_gone_is_left_out(world: World, define):
     sagas[1].delete()
 
     assert {moved.saga_id for moved in work_together(3, at_hand)} == {sagas[0].pk, sagas[2].pk}
+
+
+# --- one saga alone, which is taken up by what goes along with its first statement --------------------
+
+
+def nothing(ctx: Context[TripData]) -> None:
+    """A step without a statement."""
+
+
+def note_whatever_comes(ctx: Context[TripData]) -> None:
+    """A step that does not mind an error of the database."""
+    with suppress(Error):
+        note(ctx)
+
+
+@pytest.mark.parametrize("meanwhile", [cancel, pause, move_on])
+@pytest.mark.parametrize("function", [nothing, note, note_whatever_comes])
+def test_a_saga_alone_that_was_changed_between_two_commits_is_not_driven_from_memory(
+    world: World,
+    define,
+    operator: User,
+    meanwhile: Callable[[object, SagaInstance, User], None],
+    function: Callable[[Context[TripData]], None],
+):
+    plan = define(Step(function, reads_only=True), Step(second, reads_only=True))
+    (saga,) = begin_all(plan, "T0")
+    at_hand = loaded(saga)
+    meanwhile(plan, saga, operator)
+    before, done_before = snapshot(saga), effects("T0")
+
+    assert work_together(1, at_hand) == []
+
+    assert snapshot(saga) == before
+    assert effects("T0") == done_before
+
+
+@pytest.mark.parametrize("function", [nothing, note, note_whatever_comes])
+def test_a_saga_alone_that_somebody_is_at_is_left_to_them(
+    world: World, define, function: Callable[[Context[TripData]], None]
+):
+    (saga,) = begin_all(define(Step(function, reads_only=True)), "T0")
+    at_hand = loaded(saga)
+
+    with held(saga):
+        assert work_together(1, at_hand) == []
+
+    assert statuses_of(saga) == ["PENDING"]
+    drain_due()
+    assert statuses_of(saga) == ["COMPLETED"]
+
+
+def test_a_saga_alone_that_is_gone_is_left_out(world: World, define):
+    (saga,) = begin_all(define(NOTE), "T0")
+    at_hand = loaded(saga)
+    saga.delete()
+
+    assert work_together(1, at_hand) == []
+    assert effects("T0") == []
+
+
+def work_elsewhere(saga: SagaInstance) -> Moved | Call | None:
+    def work_and_close() -> Moved | Call | None:
+        try:
+            return work(saga.pk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work_and_close).result()
+
+
+def test_a_saga_alone_is_nobody_elses_from_its_first_statement_on(world: World, define):
+    (saga,) = begin_all(define(NOTE), "T0")
+    at_hand = loaded(saga)
+    seen: list[Moved | Call | None] = []
+    world.does("T0", lambda: seen.append(work_elsewhere(saga)))
+
+    assert work_together(1, at_hand) == [Moved(saga.pk, due=False)]
+    assert seen == [None]
+    assert effects("T0") == ["noted"]
+
+
+def test_taking_up_a_saga_alone_again_is_no_statement_of_its_own(world: World, define):
+    (saga,) = begin_all(define(NOTE, Step(second, reads_only=True)), "T0")
+    at_hand = loaded(saga)
+
+    with CaptureQueriesContext(connection) as queries:
+        work_together(1, at_hand)
+
+    assert len([query for query in queries if query["sql"] not in ("BEGIN", "COMMIT")]) == 2, (
+        "the step's, and the write"
+    )
+
+
+def test_a_saga_at_hand_is_as_old_as_it_waited(world: World, define):
+    (saga,) = loaded(*begin_all(define(NOTE), "T0"))
+    waited = replace(saga, read_at=saga.read_at - 60)
+
+    assert timedelta(seconds=60) <= store.as_of_now(waited).now - saga.now < timedelta(seconds=90)
+    assert store.as_of_now(store.as_of_now(waited)).now - saga.now < timedelta(seconds=90), "counted once"
 
 
 # --- signals ------------------------------------------------------------------------------------------
@@ -205,7 +310,7 @@ def test_what_is_at_hand_after_a_commit_is_what_is_stored(world: World, accident
         for saga in at_hand:
             stored = store.read(saga.id)
             assert stored is not None
-            assert replace(stored, now=saga.now) == saga
+            assert replace(stored, now=saga.now, read_at=saga.read_at) == saga
             compared += 1
 
     assert set(statuses_of(*sagas)) <= {"COMPLETED", "COMPENSATED"}

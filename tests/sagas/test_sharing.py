@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from psycopg import sql
 
 from sagas import engine, prepared
@@ -16,7 +16,7 @@ from sagas.outcomes import Refused
 from tests.sagas import plans
 from tests.sagas.plans import TripData, World
 from tests.sagas.rows import outcomes
-from tests.sagas.together import LATER, begin_all, commits_counted, execute, rollbacks_counted, statuses_of
+from tests.sagas.together import LATER, begin_all, commits_counted, execute, loaded, rollbacks_counted, statuses_of
 
 KEYS = ("T0", "T1", "T2", "T3", "T4")
 
@@ -129,6 +129,17 @@ def by_the_driver_itself(key: str) -> None:
     assert connection.connection.execute(COUNT_UP, [key]).fetchall() == [(1,)]
 
 
+def in_a_transaction_of_the_driver(key: str) -> None:
+    with connection.connection.transaction():
+        by_the_driver_itself(key)
+
+
+def by_what_a_server_side_cursor_of_the_driver_calls(key: str) -> None:
+    with connection.connection.cursor("named") as cursor:
+        cursor.execute("SELECT count_up(%s)", [key])
+        assert cursor.fetchall() == [(1,)]
+
+
 def as_a_stream(key: str) -> None:
     with connection.cursor() as cursor:
         assert list(cursor.stream(COUNT_UP, [key])) == [(1,)]
@@ -163,6 +174,8 @@ WAYS = [
     in_a_block_of_its_own,
     after_a_block_that_failed,
     by_the_driver_itself,
+    in_a_transaction_of_the_driver,
+    by_what_a_server_side_cursor_of_the_driver_calls,
     as_a_stream,
     after_a_server_side_cursor,
     by_what_a_server_side_cursor_calls,
@@ -209,8 +222,37 @@ def test_what_a_saga_of_a_shared_commit_raises_takes_back_what_it_wrote_and_noth
     assert counts() == expected | copied
 
 
+# --- one saga alone -------------------------------------------------------------------------------
+
+# Taken up by a statement of its own, or by what goes along with the first one of its step.
+ALONE = [
+    pytest.param(lambda saga: [work(saga.pk)], id="taken up"),
+    pytest.param(lambda saga: work_together(1, loaded(saga)), id="at hand"),
+]
+Alone = Callable[[SagaInstance], list[Moved]]
+
+
+@pytest.mark.parametrize("alone", ALONE)
 @pytest.mark.parametrize("write", WAYS)
-def test_what_a_saga_alone_raises_takes_back_what_it_wrote(world: World, define, write: Callable[[str], None]):
+def test_a_saga_alone_acts_as_the_holder_of_its_own_row(
+    world: World, define, write: Callable[[str], None], alone: Alone
+):
+    sagas = begin_five(define)
+    world.does("T0", lambda: write("T0"))
+
+    with commits_counted() as commits:
+        assert alone(sagas[0]) == [Moved(sagas[0].pk, due=False)]
+
+    assert commits() == 1
+    assert outcomes(sagas[0], "only_what_is_scripted") == ["DONE"]
+    assert {key: counts()[key] for key in KEYS} == dict.fromkeys(KEYS, 0) | {"T0": 1}
+
+
+@pytest.mark.parametrize("alone", ALONE)
+@pytest.mark.parametrize("write", WAYS)
+def test_what_a_saga_alone_raises_takes_back_what_it_wrote(
+    world: World, define, write: Callable[[str], None], alone: Alone
+):
     sagas = begin_five(define)
 
     def write_and_refuse() -> None:
@@ -219,21 +261,37 @@ def test_what_a_saga_alone_raises_takes_back_what_it_wrote(world: World, define,
 
     world.does("T0", write_and_refuse)
 
-    assert work(sagas[0].pk) == Moved(sagas[0].pk, due=False)
+    assert alone(sagas[0]) == [Moved(sagas[0].pk, due=False)]
 
     assert statuses_of(sagas[0]) == ["COMPENSATED"]
     assert counts() == dict.fromkeys(KEYS, 0)
 
 
-def test_a_saga_alone_that_raises_before_its_first_statement_is_recorded_without_a_rollback(world: World, define):
+@pytest.mark.parametrize("alone", ALONE)
+def test_a_saga_alone_that_raises_before_its_first_statement_is_recorded_without_a_rollback(
+    world: World, define, alone: Alone
+):
     saga = begin_five(define)[0]
     world.raises("T0", Refused("no", "no"))
 
     with commits_counted() as commits, rollbacks_counted() as rollbacks:
-        work(saga.pk)
+        alone(saga)
 
     assert (commits(), rollbacks()) == (1, 0)
     assert statuses_of(saga) == ["COMPENSATED"]
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_a_saga_alone_that_was_moved_on_writes_nothing(world: World, define, write: Callable[[str], None]):
+    saga = begin_five(define)[0]
+    at_hand = loaded(saga)
+    work(saga.pk)
+    world.does("T0", lambda: write("T0"))
+
+    assert work_together(1, at_hand) == []
+
+    assert counts() == dict.fromkeys(KEYS, 0)
+    assert outcomes(saga, "only_what_is_scripted") == ["DONE"]
 
 
 # --- when the first statement fails -----------------------------------------------------------------
@@ -313,8 +371,10 @@ def test_a_turn_without_a_statement_leaves_the_turns_round_it_alone(world: World
 
 def test_after_a_shared_commit_the_connection_makes_its_cursors_as_before(world: World, define):
     begin_five(define)
-    before = connection.connection.cursor_factory
+    driver = connection.connection
+    before = driver.cursor_factory, driver.server_cursor_factory
 
     work_together(5)
 
-    assert connection.connection.cursor_factory is before
+    assert (driver.cursor_factory, driver.server_cursor_factory) == before
+    assert not {"transaction", "chunked_cursor"} & {*vars(driver), *vars(connections[connection.alias])}

@@ -18,7 +18,7 @@ from django.db import OperationalError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sagas import failpoints, operations, store
+from sagas import failpoints, operations, store, turns
 from sagas.attempts import Call
 from sagas.audit import audit
 from sagas.definition import Lock, registry
@@ -49,6 +49,7 @@ class Outside:
     def __init__(self) -> None:
         self.draw: Callable[[], str] = lambda: "done"
         self.done: set[str] = set()
+        self.refused: set[str] = set()
 
     def act(self, ctx: Any, name: str) -> None:
         if connection.in_atomic_block:
@@ -57,10 +58,17 @@ class Outside:
             self.end(self.draw())
             return
         # Whoever asks again with the same key gets the same answer.
-        end = "done" if ctx.idempotency_key in self.done else self.draw()
+        key = ctx.idempotency_key
+        end = "done" if key in self.done else "refused" if key in self.refused else self.draw()
         if end in ("done", "lost"):
-            self.done.add(ctx.idempotency_key)
+            self.done.add(key)
+        if end == "refused":
+            self.refused.add(key)
         self.end(end)
+
+    def may_say_yes(self, saga_id: UUID) -> None:
+        """What it refused of a saga it decides anew."""
+        self.refused = {key for key in self.refused if not key.startswith(str(saga_id))}
 
     def end(self, how: str) -> None:
         if how == "refused":
@@ -176,10 +184,13 @@ class Play:
             record(call, outcome)
 
     def let_time_pass(self) -> None:
-        """Up to the next thing that is due, at most: lateness is another test's matter."""
+        """Up to the next thing that is due, at most: lateness is another test's matter.
+
+        What is due within the same second is due with it, however fast the machine is: hypothesis plays again.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT min(wake_at) - clock_timestamp() + interval '1 ms' FROM sagas_sagainstance"
+                "SELECT min(wake_at) - clock_timestamp() + interval '700 ms' FROM sagas_sagainstance"
                 " WHERE wake_at > clock_timestamp()"
             )
             (pause,) = cursor.fetchone()
@@ -221,6 +232,8 @@ class Play:
             getattr(operations, name)(saga_id, Request(uuid4(), self.operator, "to see", version), **words)
         except OperationRefused:
             return False
+        if name == "retry":
+            outside.may_say_yes(saga_id)
         self.reached[f"operation {name}"] += 1
         return True
 
@@ -262,7 +275,11 @@ class Play:
             for step in self.plan.steps:
                 state = saga.state.steps[step.position]
                 acted, undone = self.happened(saga, step, Side.ACTION), self.happened(saga, step, Side.COMPENSATION)
-                assert undone == (state.compensation is CompensationStatus.SUCCEEDED), (step.name, state)
+                if state.compensation is CompensationStatus.SUCCEEDED:
+                    assert undone, step.name
+                elif saga.state.status is not SagaStatus.ABANDONED:
+                    # Whoever gives a saga up may do so before anybody hears of what was undone.
+                    assert not undone, (step.name, state)
                 if step.begins:
                     continue
                 if state.action is ActionStatus.SUCCEEDED:
@@ -331,8 +348,12 @@ def forget() -> Any:
     registry.update(before)
 
 
-def test_whatever_happens_to_sagas_the_rules_hold_and_they_come_to_rest(world: World, operator: User, forget: Any):
+def test_whatever_happens_to_sagas_the_rules_hold_and_they_come_to_rest(
+    world: World, operator: User, forget: Any, monkeypatch: pytest.MonkeyPatch
+):
     global outside
+    # A pause that is over by itself would be so on some machines only.
+    monkeypatch.setattr(turns, "random", SimpleNamespace(random=lambda: 1.0))
     reached: Counter[str] = Counter()
     operator = User.objects.create_superuser("root")
 

@@ -66,14 +66,21 @@ NOTICED_BY_VERIFY = {
 }
 
 
-def a_saga_in_hand_that_was_turned_back(world: World, _: pytest.MonkeyPatch) -> None:
+def one_in_hand_that_was_turned_back(world: World, _: pytest.MonkeyPatch) -> None:
     begin_trip()
-    [moved] = work_together(1)
-    assert isinstance(moved, Moved)
-    assert moved.saga is not None
+    in_hand = [moved.saga for moved in work_together(1) if isinstance(moved, Moved) and moved.saga]
     assert turn_back(Trip, "T1", why="cancelled")
 
-    assert work_together(1, [moved.saga]) == []
+    assert work_together(1, in_hand) == []
+
+
+def one_of_two_in_hand_that_was_turned_back(world: World, _: pytest.MonkeyPatch) -> None:
+    begin_trip("T1")
+    other = begin_trip("T2")
+    in_hand = [moved.saga for moved in work_together(2) if isinstance(moved, Moved) and moved.saga]
+    assert turn_back(Trip, "T1", why="cancelled")
+
+    assert [moved.saga_id for moved in work_together(2, in_hand)] == [other.pk]
 
 
 def a_step_that_writes_and_raises(world: World, _: pytest.MonkeyPatch) -> None:
@@ -96,11 +103,12 @@ NOTICED_BY_A_TEST: dict[str, Callable[[World, pytest.MonkeyPatch], None]] = {
     "NO_ROW_LOCK": lambda world, _: test_engine_races.test_who_looks_for_work_passes_a_saga_that_somebody_is_at(world),
     "NO_REREAD_AFTER_A_ROLLBACK": (test_engine_local.test_somebody_who_moves_the_saga_between_rollback_and_record_wins),
     "KEEP_WHAT_WAS_WRITTEN": a_step_that_writes_and_raises,
-    "NO_LOOK_AT_THE_VERSION_IN_HAND": a_saga_in_hand_that_was_turned_back,
+    "NO_LOOK_AT_THE_VERSION_IN_HAND": one_of_two_in_hand_that_was_turned_back,
+    "ONE_IN_HAND_IS_NOT_TAKEN_UP": one_in_hand_that_was_turned_back,
 }
 
 STAYS_GREEN = {
-    "NO_VERSION_GUARD": "the saga's row is locked from its loading to the write, so nobody comes between; a second net",
+    "NO_VERSION_GUARD": "the saga's row is locked, as it was loaded, before anything is written; a second net",
 }
 
 
