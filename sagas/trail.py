@@ -140,13 +140,15 @@ COMPENSATIONS_RUN_IN_REVERSE = planned_rule(
     "Steps are undone in the reverse order of the plan.",
     """,
     undone AS (
-        SELECT scope.id, plan.name, plan.place, min(event.id) FILTER (WHERE event.after <> 'WAIVED') AS began,
+        SELECT scope.id, plan.name, plan.place,
+               min(event.id) FILTER (WHERE event.after IN ('RUNNING', 'SUCCEEDED')) AS began,
                max(event.id) FILTER (WHERE event.after <> 'RUNNING') AS ended
           FROM scope JOIN sagas_sagaevent event ON event.saga_id = scope.id
           JOIN plan ON (plan.definition, plan.version, plan.name)
                      = (scope.definition, scope.definition_version, event.step)
-         WHERE scope.backward AND event.what = 'compensation' AND event.after IN ('RUNNING', 'SUCCEEDED', 'WAIVED')
-         GROUP BY scope.id, plan.name, plan.place)
+         WHERE scope.backward AND event.what = 'compensation'
+           AND event.after IN ('RUNNING', 'SUCCEEDED', 'WAIVED', 'NOT_NEEDED')
+         GROUP BY scope.id, plan.name, plan.place HAVING bool_or(event.after <> 'NOT_NEEDED'))
     SELECT a.id, a.name, 'undone before ' || b.name, 'undone after it'
       FROM undone a JOIN undone b ON a.id = b.id AND a.place < b.place AND a.began < coalesce(b.ended, a.began + 1)
     """,

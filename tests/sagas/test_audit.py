@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import InternalError, connection, transaction
 from django.utils.timezone import now
@@ -15,15 +16,19 @@ from sagas import audit as auditing
 from sagas import invariants, trail
 from sagas.attempts import Call
 from sagas.audit import Rule, Scope, Violation, audit, audit_lately, auditor, broken, check, scope_of_next
+from sagas.definition import OnBug, RemoteStep, Retry, Step
 from sagas.engine import record, work
 from sagas.models import PeriodicJob, SagaInstance, Signal
 from sagas.outcomes import Refused, Transient, Unknown
 from sagas.services import signal
 from tests.racing import race
+from tests.sagas import plans
 from tests.sagas.breakages import BREAKS, step
-from tests.sagas.conftest import begin_trip, run, run_trip
+from tests.sagas.conftest import begin, begin_trip, run, run_trip
+from tests.sagas.operating import ask, do
 from tests.sagas.operators import client_of, staff
 from tests.sagas.plans import Parcel, Return, World, parcel_back
+from tests.sagas.rows import step_of
 from tests.sagas.test_signals import begin_return
 
 RULES = {name: rule for module in (invariants, trail) for name, rule in vars(module).items() if isinstance(rule, Rule)}
@@ -73,6 +78,25 @@ def test_each_rule_goes_red_when_its_rows_are_broken(sagas: dict[str, SagaInstan
             found = found_after(sql, saga=saga)
 
             assert (RULES[rule].sentence, saga) in {(violation.rule, violation.saga) for violation in found}
+    assert list(check(Scope())) == []
+
+
+def test_what_a_person_says_never_happened_need_not_be_undone_first(world: World, define, operator: User) -> None:
+    seat = Step(plans.reserve_seat, compensation=plans.release_seat)
+    flight = RemoteStep(
+        plans.book_flight, compensation=plans.cancel_flight, retry=Retry(attempts=1), on_bug=OnBug.BACKWARD
+    )
+    world.raises("book_flight", ZeroDivisionError("a bug"))
+    world.raises("cancel_flight", Refused("unknown", "There is no such booking."))
+    saga = begin(define(seat, flight), "T1")
+    run()
+    assert step_of(saga, "book_flight").compensation == "FAILED", "it was tried"
+
+    do("resolve", saga, ask(operator, saga), step="book_flight", happened=False)
+    run()
+
+    saga.refresh_from_db()
+    assert (saga.status, step_of(saga, "book_flight").compensation) == ("COMPENSATED", "NOT_NEEDED")
     assert list(check(Scope())) == []
 
 
