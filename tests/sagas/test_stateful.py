@@ -277,9 +277,10 @@ class Play:
                 acted, undone = self.happened(saga, step, Side.ACTION), self.happened(saga, step, Side.COMPENSATION)
                 if state.compensation is CompensationStatus.SUCCEEDED:
                     assert undone, step.name
-                elif saga.state.status is not SagaStatus.ABANDONED:
+                elif undone:
                     # Whoever gives a saga up may do so before anybody hears of what was undone.
-                    assert not undone, (step.name, state)
+                    assert saga.state.status is SagaStatus.ABANDONED, (step.name, state)
+                    assert state.compensation_attempts, (step.name, state)
                 if step.begins:
                     continue
                 if state.action is ActionStatus.SUCCEEDED:

@@ -154,6 +154,12 @@ def test_another_test_notices_that_a_rule_is_gone(world: World, monkeypatch: pyt
             NOTICED_BY_A_TEST[rule](world, patch)
 
 
+@pytest.mark.parametrize("rule", NOTICED_BY_A_TEST)
+def test_with_the_rule_in_place_the_other_test_is_green(world: World, monkeypatch: pytest.MonkeyPatch, rule: str):
+    with monkeypatch.context() as patch:
+        NOTICED_BY_A_TEST[rule](world, patch)
+
+
 def test_every_rule_that_can_be_taken_out_is_noticed_or_has_a_reason():
     listed = [*NOTICED_BY_VERIFY, *NOTICED_BY_A_TEST, *STAYS_GREEN]
 
