@@ -18,7 +18,7 @@ from sagas.sharing import say_what_is_unsaid
 
 class _PreparedCursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **_: Any) -> "_PreparedCursor":
-        return super().execute(query, params, prepare=True)
+        return super().execute(query, params, prepare=True, binary=True)
 
 
 def cursor() -> CursorWrapper:

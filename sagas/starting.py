@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from msgspec.structs import replace
 
 from sagas import failpoints, locks, machine, prepared, store, tracing, writing
@@ -30,7 +31,7 @@ D = TypeVar("D")
 # How long a saga waits in line for a lock before it turns back.
 PATIENCE = timedelta(minutes=10)
 
-_START = """
+_INSERT = """
     WITH saga AS (
         INSERT INTO sagas_sagainstance (id, definition, definition_version, business_key, data, status, backward,
             pivot_passed, generation, version, wake_at, suspend_reason, attention, stalls, deadline_at, caused_by_id,
@@ -38,17 +39,20 @@ _START = """
         SELECT s.id, %(definition)s, %(version)s, s.key, s.data, 'PENDING', false, false, 0, 1, t.now,
             '', '', 0, t.now + %(deadline)s::interval, %(caused_by)s, t.now, t.now, '', t.now + %(patience)s::interval,
             %(trace)s
-        FROM (SELECT clock_timestamp() AS now) AS t,
-            jsonb_to_recordset(%(sagas)s::jsonb) AS s(id uuid, key text, data jsonb)
-        ORDER BY s.key
+        FROM (SELECT clock_timestamp() AS now) AS t, {sagas}
         ON CONFLICT (definition, business_key) DO NOTHING
         RETURNING id, business_key, created_at, deadline_at, blocked_until
     ), events AS (
         INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
         SELECT id, '', 'saga', '', 'PENDING', %(actor)s, '', 0, clock_timestamp() FROM saga
     )
-    SELECT * FROM saga
+    SELECT business_key, created_at, deadline_at, blocked_until FROM saga
 """
+# PostgreSQL reads a set of records in a fifth of the whole time: one saga is put as it is.
+_START = _INSERT.format(sagas="(VALUES (%(id)s::uuid, %(key)s, %(data)s::jsonb)) AS s(id, key, data)")
+_START_MANY = _INSERT.format(
+    sagas="jsonb_to_recordset(%(sagas)s::jsonb) AS s(id uuid, key text, data jsonb) ORDER BY s.key"
+)
 
 # Of a batch: each resource goes to the first that asks, unless a saga has it. Sorted, as all who take locks.
 _TAKE_MANY = """
@@ -151,54 +155,62 @@ def _insert(
         raise transaction.TransactionManagementError(
             "Start a saga inside `transaction.atomic()`, with the row that it is about: both are stored, or neither."
         )
-    rows = []
+    rows: dict[str, dict[str, Any]] = {}
     for key, data in items:
         stored = to_json(data)
         from_json(plan.data_type, stored)
-        rows.append({"id": str(uuid_utils.uuid7()), "key": key, "data": stored})
+        rows[key] = {"id": uuid_utils.uuid7(), "key": key, "data": stored}
     if plan.awaits:
-        for key, _ in sorted(items, key=lambda item: item[0]):
+        for key in sorted(rows):
             hold_back_starts(plan.name, key)
     parameters: dict[str, Any] = {
         "definition": plan.name,
         "version": plan.version,
-        "sagas": json.dumps(rows),
         "deadline": plan.deadline,
         "caused_by": caused_by.pk if caused_by else None,
         "actor": actor,
         "patience": None if on_conflict is OnConflict.REJECT else patience,
         "trace": tracing.traceparent(),
     }
-    data_of = {row["key"]: row["data"] for row in rows}
+    sql = _START_MANY
+    if len(rows) == 1:
+        (row,) = rows.values()
+        sql, parameters = _START, {**parameters, **row, "data": json.dumps(row["data"])}
+    else:
+        parameters["sagas"] = json.dumps([{**row, "id": str(row["id"])} for row in rows.values()])
     with prepared.cursor() as cursor:
-        cursor.execute(_START, parameters)
+        cursor.execute(sql, parameters)
         return {
-            key: _as_stored(plan, saga_id, key, data_of[key], times, caused_by)
-            for saga_id, key, *times in cursor.fetchall()
+            key: _as_stored(plan, rows[key], times, parameters["caused_by"], parameters["trace"])
+            for key, *times in cursor.fetchall()
         }
 
 
-def _as_stored(
-    plan: Plan, saga_id: UUID, key: str, data: Any, times: Sequence[datetime], caused_by: SagaInstance | None
-) -> SagaInstance:
+def _as_stored(plan: Plan, row: dict[str, Any], times: Sequence[datetime], caused_by: Any, trace: str) -> SagaInstance:
     """The row that was just written, without reading it again."""
     created_at, deadline_at, blocked_until = times
-    saga = SagaInstance(
-        id=saga_id,
-        definition=plan.name,
-        definition_version=plan.version,
-        business_key=key,
-        data=data,
-        status=SagaStatus.PENDING,
-        wake_at=created_at,
-        deadline_at=deadline_at,
-        blocked_until=blocked_until,
-        caused_by=caused_by,
-        created_at=created_at,
-        updated_at=created_at,
-    )
-    saga._state.adding = False
-    return saga
+    columns = _untouched() | {
+        "id": row["id"],
+        "definition": plan.name,
+        "definition_version": plan.version,
+        "business_key": row["key"],
+        "data": row["data"],
+        "status": SagaStatus.PENDING,
+        "wake_at": created_at,
+        "deadline_at": deadline_at,
+        "blocked_until": blocked_until,
+        "caused_by_id": caused_by,
+        "trace": trace,
+        "created_at": created_at,
+        "updated_at": created_at,
+    }
+    return SagaInstance.from_db(DEFAULT_DB_ALIAS, list(columns), list(columns.values()))
+
+
+@cache
+def _untouched() -> dict[str, Any]:
+    """Each column of a saga, as it is until its first step."""
+    return {field.attname: field.get_default() for field in SagaInstance._meta.concrete_fields} | {"edits": 0}
 
 
 def _take_many(plan: Plan, wanted: dict[str, Any], new: dict[str, SagaInstance]) -> set[str]:

@@ -27,7 +27,7 @@ def sweep() -> bool:
     came = receive()
     if not is_anything_due():
         return came
-    if not hint():
+    if not hint(wait=True):
         drain_due(PERIOD)
     return True
 

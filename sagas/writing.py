@@ -66,7 +66,7 @@ _WRITE = """
             blocked_on = m.blocked_on, blocked_until = m.blocked_until,
             version = s.version + 1, updated_at = clock_timestamp(),
             ended_at = CASE WHEN m.terminal THEN coalesce(s.ended_at, clock_timestamp()) END
-        FROM jsonb_to_recordset(%(moves)s::jsonb) AS m(id uuid, version int, status text, backward bool,
+        FROM json_to_recordset(%(moves)s::json) AS m(id uuid, version int, status text, backward bool,
             pivot_passed bool, generation int, wake_at timestamptz, waiting_on jsonb, suspend_reason text,
             attention text, failure jsonb, blocked_on text, blocked_until timestamptz, terminal bool, actor text,
             why text)
@@ -77,7 +77,7 @@ _WRITE = """
             compensation_attempts, failures, token, due_at, receipt, error, updated_at)
         SELECT n.saga, n.position, n.name, n.kind, n.action, n.compensation, n.action_attempts,
             n.compensation_attempts, n.failures, n.token, n.due_at, n.receipt, n.error, clock_timestamp()
-        FROM jsonb_to_recordset(%(steps)s::jsonb) AS n(saga uuid, position int, name text, kind text, action text,
+        FROM json_to_recordset(%(steps)s::json) AS n(saga uuid, position int, name text, kind text, action text,
             compensation text, action_attempts int, compensation_attempts int, failures int, token int,
             due_at timestamptz, receipt jsonb, error text)
         ON CONFLICT (saga_id, position) DO UPDATE SET action = excluded.action,
@@ -90,7 +90,7 @@ _WRITE = """
             started_at, ended_at, outcome, error_class, fingerprint, message, traceback)
         SELECT n.saga, n.position, n.side, n.number, n.step, n.generation, n.worker, n.idempotency_key,
             n.started_at, n.ended_at, n.outcome, n.error_class, n.fingerprint, n.message, n.traceback
-        FROM jsonb_to_recordset(%(attempts)s::jsonb) AS n(saga uuid, position int, side text, number int, step text,
+        FROM json_to_recordset(%(attempts)s::json) AS n(saga uuid, position int, side text, number int, step text,
             generation int, worker text, idempotency_key text, started_at timestamptz, ended_at timestamptz,
             outcome text, error_class text, fingerprint text, message text, traceback text)
         ON CONFLICT (saga_id, position, side, number) DO UPDATE SET ended_at = excluded.ended_at,
@@ -99,7 +99,7 @@ _WRITE = """
     ), events AS (
         INSERT INTO sagas_sagaevent (saga_id, step, what, before, after, actor, why, generation, at)
         SELECT n.saga, n.step, n.what, n.before, n.after, n.actor, n.why, n.generation, clock_timestamp()
-        FROM jsonb_to_recordset(%(events)s::jsonb) AS n(saga uuid, step text, what text, before text, after text,
+        FROM json_to_recordset(%(events)s::json) AS n(saga uuid, step text, what text, before text, after text,
             actor text, why text, generation int)
     )
     SELECT count(*) FROM saga

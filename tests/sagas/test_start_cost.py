@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
@@ -9,14 +11,16 @@ from time import monotonic
 import pytest
 import redis
 from django.db import connection, transaction
+from django.forms import model_to_dict
 from django.test.utils import CaptureQueriesContext
 
 from config.embedded.service import Process
 from config.embedded.valkey import valkey_service, valkey_url
 from sagas import jobs, sweeper
-from sagas.jobs import PATIENCE_S
+from sagas.jobs import PATIENCE_S, hint
 from sagas.models import SagaInstance
 from sagas.services import start
+from tests.racing import race
 from tests.sagas.conftest import begin_trip
 from tests.sagas.plans import Transfer, TransferData, Trip, TripData, World
 
@@ -99,5 +103,130 @@ def test_with_redis_frozen_or_gone_a_start_commits_at_once_and_the_saga_runs_by_
 
     assert max(seconds_to_begin(f"T{number}") for number in (1, 2, 3)) < AT_MOST
 
-    assert sweeper.sweep() is True
+    # A sweep drives for half a second, which may not do for all of them on a machine that is busy with other things.
+    until = monotonic() + 20
+    while sweeper.sweep() and monotonic() < until:
+        pass
     assert set(SagaInstance.objects.values_list("status", flat=True)) == {"COMPLETED"}
+
+
+# --- nobody waits for the answer to a hint ----------------------------------------------------------
+
+
+def waiting() -> int:
+    return jobs._queue().count
+
+
+def thaw(server: Process) -> None:
+    os.kill(server.popen.pid, signal.SIGCONT)
+
+
+def test_a_hint_does_not_wait_for_redis_and_is_there_when_it_looks(world: World, own_redis: Process):
+    assert hint(wait=True) is True
+    jobs._queue().empty()
+    freeze(own_redis)
+
+    began = monotonic()
+    assert hint() is True
+    assert monotonic() - began < PATIENCE_S
+
+    thaw(own_redis)
+    assert waiting() == 1
+
+
+def test_who_has_to_know_waits_for_the_answer_as_long_as_a_shopper_would(world: World, own_redis: Process):
+    assert hint(wait=True) is True
+    freeze(own_redis)
+
+    began = monotonic()
+    assert hint(wait=True) is False
+    assert PATIENCE_S <= monotonic() - began < AT_MOST
+
+
+def test_while_redis_answers_no_hint_the_next_ones_are_given_up_and_the_first_serves_for_all(
+    world: World, own_redis: Process, caplog
+):
+    assert hint(wait=True) is True
+    jobs._queue().empty()
+    freeze(own_redis)
+
+    assert [hint(), hint()] == [True, False]
+
+    assert "no hint could be sent" in caplog.text
+    thaw(own_redis)
+    assert waiting() == 1
+
+
+def test_after_redis_came_back_the_first_hint_arrives(world: World, own_redis: Process, tmp_path: Path):
+    assert hint(wait=True) is True
+    own_redis.kill()
+    with (tmp_path / "again.out").open("wb") as log:
+        again = Process(valkey_service(tmp_path), log)
+    again.wait_until_ready(20)
+    try:
+        jobs._queue().empty()
+
+        assert hint(wait=True) is True
+
+        assert waiting() == 1
+    finally:
+        again.stop()
+
+
+def test_what_redis_says_against_a_hint_is_logged_with_the_next_one(world: World, own_redis: Process, settings, caplog):
+    assert hint(wait=True) is True
+    jobs._queue().empty()
+    redis.Redis.from_url(settings.REDIS_URL).config_set("maxmemory", 1)
+
+    assert hint() is True
+    assert caplog.text == ""
+    hint()
+    assert "a hint may be lost" in caplog.text
+    assert hint(wait=True) is False
+
+    assert waiting() == 0
+
+
+def test_threads_hint_side_by_side(world: World, own_redis: Process):
+    assert race([lambda: [hint(wait=number % 2 == 0) for number in range(50)]] * 8) == [[True] * 50] * 8
+
+    assert waiting() == 1
+    assert len(jobs._queue().lines) <= 8, "each has one at most, and gives it back"
+
+
+def test_a_child_of_this_process_hints_on_a_line_of_its_own(world: World, own_redis: Process, settings):
+    there = redis.Redis.from_url(settings.REDIS_URL)
+    assert hint(wait=True) is True
+    before = there.info("stats")["total_connections_received"]
+
+    if (child := os.fork()) == 0:
+        os._exit(0 if hint(wait=True) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+    assert there.info("stats")["total_connections_received"] > before
+    assert hint(wait=True) is True
+
+
+def test_the_hint_of_a_process_that_ends_at_once_arrives(own_redis: Process, settings):
+    jobs._queue().empty()
+
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", "from sagas.jobs import hint; hint()"],
+        env={**os.environ, "REDIS_URL": settings.REDIS_URL, "DEBUG": "true"},
+        check=True,
+    )
+
+    assert waiting() == 1
+
+
+# --- nor is what was written read again -------------------------------------------------------------
+
+
+def test_the_saga_that_a_start_returns_is_the_row_that_it_wrote(world: World):
+    begun = begin_trip()
+
+    stored = SagaInstance.objects.get()
+
+    assert model_to_dict(begun) == model_to_dict(stored)
+    assert (begun.pk, begun.created_at, begun.updated_at) == (stored.pk, stored.created_at, stored.updated_at)
+    assert not begun._state.adding

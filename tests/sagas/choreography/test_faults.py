@@ -11,7 +11,6 @@ from django.db import OperationalError, connections, transaction
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from rq import Queue
 
 from sagas.choreography import broker, outbox
 from sagas.choreography.broker import LocalBroker, deliver
@@ -19,7 +18,7 @@ from sagas.choreography.models import OutboxEvent
 from sagas.choreography.outbox import as_event, is_any_due, publish
 from sagas.driver import drain_due
 from sagas.engine import work
-from sagas.jobs import QUEUE
+from sagas.jobs import QUEUE, HintQueue
 from sagas.models import SagaInstance
 from sagas.sweeper import sweep
 from tests.racing import race
@@ -81,7 +80,7 @@ def test_with_redis_emptied_and_away_the_flow_ends_all_the_same(
 ) -> None:
     redis.Redis.from_url(settings.REDIS_URL).flushdb()
     nowhere = redis.Redis(port=9, socket_connect_timeout=0.05, retry=None)
-    monkeypatch.setattr("sagas.jobs._queue", lambda: Queue(QUEUE, connection=nowhere))
+    monkeypatch.setattr("sagas.jobs._queue", lambda: HintQueue(nowhere))
 
     take_order("B-1", 2)
     sweep()
