@@ -56,13 +56,11 @@ class _Line:
         self._connection: Any = queue.connection.connection_pool.make_connection()
         # The same each time.
         self._command = self._connection.pack_command("EVAL", _HINT_UNLESS_ONE_WAITS, 1, queue.key, HINT)  # type: ignore[no-untyped-call]
-        self._in_use = False
         self._unanswered = False
 
     def send(self) -> None:
         """Hint. Raises `redis.TimeoutError` if the one before is not answered: Redis has that one still to read."""
-        in_use, self._in_use = self._in_use, False
-        if in_use:
+        if self._connection.is_connected:
             try:
                 self.hear()
                 # Raises if Redis has left since.
@@ -73,7 +71,7 @@ class _Line:
                 logger.warning("a hint may be lost, the sweeper will find what is due: %s", error)
                 self._connection.disconnect()
         self._connection.send_packed_command(self._command)
-        self._in_use = self._unanswered = True
+        self._unanswered = True
 
     def hear(self) -> None:
         """Wait for the answer to the last hint, if nobody has yet. Raises what Redis says against it."""

@@ -186,7 +186,9 @@ def _insert(
         }
 
 
-def _as_stored(plan: Plan, row: dict[str, Any], times: Sequence[datetime], caused_by: Any, trace: str) -> SagaInstance:
+def _as_stored(
+    plan: Plan, row: dict[str, Any], times: Sequence[datetime], caused_by_id: Any, trace: str
+) -> SagaInstance:
     """The row that was just written, without reading it again."""
     created_at, deadline_at, blocked_until = times
     columns = _untouched() | {
@@ -199,7 +201,7 @@ def _as_stored(plan: Plan, row: dict[str, Any], times: Sequence[datetime], cause
         "wake_at": created_at,
         "deadline_at": deadline_at,
         "blocked_until": blocked_until,
-        "caused_by_id": caused_by,
+        "caused_by_id": caused_by_id,
         "trace": trace,
         "created_at": created_at,
         "updated_at": created_at,
