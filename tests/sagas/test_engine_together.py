@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 from msgspec.structs import replace
 
-from sagas import engine, services, turns
+from sagas import services, turns
 from sagas.definition import Context, RemoteStep, Step, remote
 from sagas.driver import drain_due
 from sagas.engine import Moved, work, work_together
@@ -22,12 +22,6 @@ from tests.sagas.together import NOTE, begin_all, commits_counted, execute, note
 
 KEYS = ("T0", "T1", "T2", "T3", "T4")
 BAD, GOOD = ("T0", "T2", "T4"), ("T1", "T3")
-
-
-@pytest.fixture(autouse=True)
-def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, nobody is left for the next commit because the moment was over."""
-    monkeypatch.setattr(engine, "SHARED_SECONDS", 60.0)
 
 
 # --- each stands or falls by itself -----------------------------------------------------------------

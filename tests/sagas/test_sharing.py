@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, connections, transaction
 from psycopg import sql
 
-from sagas import engine, prepared
+from sagas import prepared
 from sagas.definition import Context, Lock, Saga, Step
 from sagas.driver import drain_due
 from sagas.engine import Moved, work, work_together
@@ -26,9 +26,8 @@ def only_what_is_scripted(ctx: Context[TripData]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def rows(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def rows(world: World) -> Iterator[None]:
     """Each saga holds the row with its number, and the database refuses everybody else."""
-    monkeypatch.setattr(engine, "SHARED_SECONDS", 60.0)
     execute("CREATE TABLE test_row (name text PRIMARY KEY, count int NOT NULL DEFAULT 0)")
     execute("INSERT INTO test_row SELECT 'T' || number FROM generate_series(0, 4) number")
     execute(
