@@ -82,7 +82,7 @@ def test_a_transfer_withstands_everything(tmp_path: Path, settings: Any):
         TransferMoney,
         start=lambda: request_transfer(Order("T-1", "ada", "bob", 300)),
         world=Bank(tmp_path),
-        share=share_of(0.1),
+        share=share_of(0.05),
         seed=SEED,
     )
 

@@ -1,5 +1,7 @@
 """Cancelling, returning and readdressing in a real browser: live, without scripts, for everybody."""
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -54,10 +56,11 @@ def test_a_phone_without_scripts_returns_an_order(
     phone.get_by_role("link", name="Return this order").focus()
     phone.keyboard.press("Enter")
     phone.get_by_role("button", name="Return the order").click()
+    expect(phone).to_have_url(re.compile(f"{order.get_absolute_url()}$"))
     drain_due(5)
-    phone.reload()
 
-    expect(phone.get_by_role("heading", level=1)).to_have_text("We are waiting for your parcel")
+    # The page asks again by itself, every four seconds.
+    expect(phone.get_by_role("heading", level=1)).to_have_text("We are waiting for your parcel", timeout=15_000)
 
 
 def test_the_pages_can_be_used_by_everybody(

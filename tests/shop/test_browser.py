@@ -125,6 +125,7 @@ def test_a_phone_without_javascript_buys_and_sees_the_end(
     phone.get_by_role("link", name="To the checkout").click()
     fill_in(phone, card="0002")
 
+    expect(phone.get_by_role("heading", level=1)).to_have_text("We have your order")
     drain_due(20)
     phone.goto(f"/orders/{Order.objects.get().number}/")
 

@@ -55,7 +55,7 @@ class Scenario:
     prepare: Callable[[], object]
     start: Callable[[], object]
     ways: tuple[str, ...] = ("forward",)
-    share: float = 0.1
+    share: float = 0.05
     disturbances: tuple[str, ...] = NAMES
 
 
@@ -247,13 +247,13 @@ SCENARIOS = (
     Scenario("checkout", Checkout, fill_cart, order, BOTH),
     Scenario("checkout, card declined", Checkout, fill_cart, order_with("pm_card_chargeDeclined")),
     Scenario("cancel", CancelOrder, confirmed, cancel, BOTH),
-    Scenario("cancel, in line", CancelOrder, captured, cancel, share=0.06, disturbances=IN_LINE),
+    Scenario("cancel, in line", CancelOrder, captured, cancel, share=0.03, disturbances=IN_LINE),
     Scenario("return, by staff", ReturnOrder, delivered, return_by_staff, BOTH),
     Scenario("return, by webhook", ReturnOrder, delivered, return_by_webhook),
     Scenario("return, not accepted", ReturnOrder, delivered, return_not_accepted),
     Scenario("return, no parcel", ReturnOrder, delivered, return_without_parcel),
     Scenario("change of address", ChangeAddress, confirmed, readdress, BOTH),
-    Scenario("change of address, in line", ChangeAddress, captured, readdress, share=0.06, disturbances=IN_LINE),
+    Scenario("change of address, in line", ChangeAddress, captured, readdress, share=0.03, disturbances=IN_LINE),
     Scenario(
         "late money, held",
         GiveBack,
