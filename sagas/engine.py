@@ -22,7 +22,7 @@ from sagas import failpoints, store, turns, writing
 from sagas.attempts import Call
 from sagas.outcomes import Outcome, OutcomeKind
 from sagas.redaction import words_of
-from sagas.sharing import Gone, Opening, Sharing
+from sagas.sharing import Gone, Opening, Sharing, acting_for
 from sagas.states import SuspendReason
 from sagas.store import LoadedSaga
 from sagas.turns import WEATHER, StepRaised, Turn
@@ -50,8 +50,6 @@ class Moved:
 
 
 Answer = tuple[Call, Outcome]
-
-NOTHING_TO_SAY = Opening()
 
 
 @contextmanager
@@ -109,7 +107,7 @@ def work_together(most: int, at_hand: Sequence[LoadedSaga] = ()) -> list[Moved |
 
 
 def _work(
-    take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False, opening: Opening = NOTHING_TO_SAY
+    take_up: Callable[[], list[LoadedSaga]], *, claimed: bool = False, opening: Opening | None = None
 ) -> list[Moved | Call]:
     """``opening`` is what takes up a saga that ``take_up`` only knows from before."""
     sagas: list[LoadedSaga] = []
@@ -136,12 +134,12 @@ def _work(
         return _set_aside(sagas[0].id, error)
 
 
-def _share(sagas: Sequence[LoadedSaga], opening: Opening) -> list[Moved | Call]:
+def _share(sagas: Sequence[LoadedSaga], opening: Opening | None) -> list[Moved | Call]:
     """Give each its turn, kept apart from the others, and store them all. Who comes late has it in the next commit."""
     until = monotonic() + SHARED_SECONDS
     taken: list[Turn] = []
     left: list[Moved | Call] = []
-    with Sharing(alone=opening if len(sagas) == 1 else None) as sharing:
+    with Sharing(alone=(opening or acting_for(sagas[0].id)) if len(sagas) == 1 else None) as sharing:
         for saga in sagas:
             if (taken or left) and monotonic() > until:
                 left.append(Moved(saga.id, due=True, saga=saga))

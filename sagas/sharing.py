@@ -2,8 +2,8 @@
 
 Each has its turn in a savepoint of its own, as the holder of its locks. The statements that say so go along with
 the first statement of the turn: by themselves they would take as long as a step. One saga alone needs no savepoint:
-what it wrote goes with the transaction, and before its first statement there is nothing to take back. It may be taken
-up by what goes along.
+what it wrote goes with the transaction, and before its first statement there is nothing to take back. What goes along
+says for whom it acts, or takes it up.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,10 +27,19 @@ _GONE = "SG001"
 
 
 class Opening(NamedTuple):
-    """What opens a turn. What differs is a parameter, so that the driver parses few texts."""
+    """What opens a turn. What differs is a parameter, so that the driver parses few texts.
+
+    ``takes_up``: it has to be said even if the turn itself says nothing.
+    """
 
     statements: tuple[str, ...] = ()
     parameters: tuple[Any, ...] = ()
+    takes_up: bool = False
+
+
+def acting_for(saga_id: UUID) -> Opening:
+    """What is written until the next one is what this saga writes: see `sagas_refuse_unless_holder`."""
+    return Opening(("SET LOCAL sagas.holder = %s",), (str(saga_id),))
 
 
 class Gone(Exception):
@@ -115,7 +124,7 @@ class Sharing:
         finally:
             if self.unsaid is None:
                 self._savepoint = savepoint
-            elif self.alone:
+            elif self.unsaid.takes_up:
                 # Where it leads is written next.
                 self.say()
             self.unsaid = None
@@ -124,7 +133,8 @@ class Sharing:
         if self._alone is not None:
             return self._alone
         before = f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else _BE_QUICK
-        return Opening((before, f"SAVEPOINT {savepoint}", "SET LOCAL sagas.holder = %s"), (str(saga_id),))
+        acting = acting_for(saga_id)
+        return Opening((before, f"SAVEPOINT {savepoint}", *acting.statements), acting.parameters)
 
     def _take_back(self, savepoint: str) -> None:
         if not self.alone:
@@ -137,8 +147,7 @@ class Sharing:
         """Say what is still unsaid by itself, before what it cannot go along with."""
         if self.unsaid is not None:
             opening, self.unsaid = self.unsaid, None
-            if opening.statements:
-                self._execute("; ".join(opening.statements), opening.parameters)
+            self._execute("; ".join(opening.statements), opening.parameters)
 
     def _execute(self, statement: str, parameters: tuple[Any, ...] = ()) -> None:
         with self._connection.cursor() as cursor:

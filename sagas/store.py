@@ -61,16 +61,16 @@ _AS_HOLDER = "set_config('sagas.holder', id::text, true)"
 # who may be waiting for that lock.
 # statement_timestamp() is stable, so that the partial index on wake_at serves it.
 _CLAIM = f"""
-    SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance
+    SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance
     WHERE wake_at <= statement_timestamp() ORDER BY wake_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """  # noqa: S608 - made of constants
 _TAKE_UP = f"SELECT {_SAGA_COLUMNS}, {_AS_HOLDER} FROM sagas_sagainstance WHERE id = ANY(%(ids)s) FOR NO KEY UPDATE"  # noqa: S608
 _TAKE_UP_IF_FREE = f"{_TAKE_UP} SKIP LOCKED"
 # Of sagas known from their last commit: those that nobody has moved on since, or is at now.
-_TAKE_UP_AGAIN = f"""
-    SELECT id, version, statement_timestamp(), {_AS_HOLDER} FROM sagas_sagainstance
+_TAKE_UP_AGAIN = """
+    SELECT id, version, statement_timestamp() FROM sagas_sagainstance
     WHERE id = ANY(%(ids)s) FOR NO KEY UPDATE SKIP LOCKED
-"""  # noqa: S608
+"""
 _TAKE_UP_ONE_AGAIN = "SELECT sagas_take_up_again(%s, %s)"
 _READ = f"SELECT {_SAGA_COLUMNS} FROM sagas_sagainstance WHERE id = %s"  # noqa: S608
 _LOCK = f"{_READ} FOR NO KEY UPDATE"
@@ -116,7 +116,7 @@ def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
     sql, ids = prepared.by_ids(_TAKE_UP_AGAIN, list(known))
     with prepared.cursor() as cursor:
         cursor.execute(sql, {"ids": ids})
-        clocks = {(saga_id, version): now for saga_id, version, now, _ in cursor.fetchall()}
+        clocks = {(saga_id, version): now for saga_id, version, now in cursor.fetchall()}
     now = monotonic()
     return [
         replace(saga, now=clocks[at], read_at=now)
@@ -127,7 +127,7 @@ def take_up_again(sagas: Sequence[LoadedSaga]) -> list[LoadedSaga]:
 
 def taking_up_again(saga: LoadedSaga) -> Opening:
     """The same for one saga, to go along with the first statement of its step; who is left out is `Gone` there."""
-    return Opening((_TAKE_UP_ONE_AGAIN,), (str(saga.id), saga.version))
+    return Opening((_TAKE_UP_ONE_AGAIN,), (str(saga.id), saga.version), takes_up=True)
 
 
 def as_of_now(saga: LoadedSaga) -> LoadedSaga:

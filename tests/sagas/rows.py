@@ -77,14 +77,16 @@ def pass_deadline(saga: SagaInstance) -> None:
 
 
 @contextmanager
-def held(saga: SagaInstance) -> Iterator[None]:
-    """Another connection holds the saga's row, as a worker in the middle of a step does."""
+def held(*sagas: SagaInstance) -> Iterator[None]:
+    """Another connection holds the rows of these sagas, as a worker in the middle of a step does."""
     taken, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
         try:
             with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM sagas_sagainstance WHERE id = %s FOR UPDATE", [saga.pk])
+                cursor.execute(
+                    "SELECT FROM sagas_sagainstance WHERE id = ANY(%s) FOR UPDATE", [[saga.pk for saga in sagas]]
+                )
                 taken.set()
                 let_go.wait(timeout=10)
         finally:

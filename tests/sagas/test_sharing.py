@@ -13,9 +13,10 @@ from sagas.driver import drain_due
 from sagas.engine import Moved, work, work_together
 from sagas.models import SagaInstance
 from sagas.outcomes import Refused
+from sagas.services import turn_back
 from tests.sagas import plans
 from tests.sagas.plans import TripData, World
-from tests.sagas.rows import outcomes
+from tests.sagas.rows import held, outcomes
 from tests.sagas.together import LATER, begin_all, commits_counted, execute, loaded, rollbacks_counted, statuses_of
 
 KEYS = ("T0", "T1", "T2", "T3", "T4")
@@ -43,9 +44,13 @@ def rows(world: World) -> Iterator[None]:
     execute("DROP TABLE test_row")
 
 
-def begin_five(define: Callable[..., type[Saga[TripData]]]) -> list[SagaInstance]:
+def holding(define: Callable[..., type[Saga[TripData]]]) -> type[Saga[TripData]]:
     lock = Lock[TripData]("row", lambda data: data.number)
-    return begin_all(define(Step(only_what_is_scripted, reads_only=True, retry=LATER), locks=(lock,)), *KEYS)
+    return define(Step(only_what_is_scripted, reads_only=True, retry=LATER), locks=(lock,))
+
+
+def begin_five(define: Callable[..., type[Saga[TripData]]]) -> list[SagaInstance]:
+    return begin_all(holding(define), *KEYS)
 
 
 def counts() -> dict[str, int]:
@@ -291,6 +296,37 @@ def test_a_saga_alone_that_was_moved_on_writes_nothing(world: World, define, wri
 
     assert counts() == dict.fromkeys(KEYS, 0)
     assert outcomes(saga, "only_what_is_scripted") == ["DONE"]
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_a_saga_that_is_left_alone_acts_as_the_holder_of_its_own_row(
+    world: World, define, write: Callable[[str], None]
+):
+    """The other one that was at hand has been moved on since."""
+    plan = holding(define)
+    first, other, *_ = begin_all(plan, *KEYS)
+    at_hand = loaded(first, other)
+    turn_back(plan, other.business_key, why="cancelled")
+    world.does("T0", lambda: write("T0"))
+
+    assert work_together(2, at_hand) == [Moved(first.pk, due=False)]
+
+    assert outcomes(first, "only_what_is_scripted") == ["DONE"]
+    assert {key: counts()[key] for key in KEYS} == dict.fromkeys(KEYS, 0) | {"T0": 1}
+
+
+@pytest.mark.parametrize("write", WAYS)
+def test_a_saga_claimed_beside_one_that_somebody_is_at_acts_as_the_holder_of_its_own_row(
+    world: World, define, write: Callable[[str], None]
+):
+    first, others = (sagas := begin_five(define))[0], sagas[1:]
+    world.does("T0", lambda: write("T0"))
+
+    with held(*others):
+        assert work_together(5) == [Moved(first.pk, due=False)]
+
+    assert outcomes(first, "only_what_is_scripted") == ["DONE"]
+    assert {key: counts()[key] for key in KEYS} == dict.fromkeys(KEYS, 0) | {"T0": 1}
 
 
 # --- when the first statement fails -----------------------------------------------------------------
