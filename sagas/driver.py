@@ -5,6 +5,7 @@ so that a slow bank does not cap the shop. Only the thread that drives writes ro
 """
 
 import logging
+import os
 import queue
 import threading
 from collections import deque
@@ -42,6 +43,8 @@ RECORD_AGAIN = 1.0
 CHECK_EVERY = 1.0
 
 _stopping = threading.Event()
+# The names of threads that make calls begin with this.
+_CALLS = "saga-call"
 
 
 def stop() -> None:
@@ -56,6 +59,16 @@ def stopping() -> bool:
 def wait_to_stop(seconds: float) -> None:
     """Pause, but not longer than until `stop` is called."""
     _stopping.wait(seconds)
+
+
+def leave() -> None:
+    """To be called at the end of a process: ends it at once if a call that was left behind still hangs.
+
+    Python would wait for the thread of that call.
+    """
+    if any(thread.name.startswith(_CALLS) for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(0)
 
 
 def drain_due(seconds: float = SECONDS) -> bool:
@@ -78,13 +91,14 @@ class Driver:
     def __init__(self, seconds: float) -> None:
         self._until = monotonic() + seconds
         self._most_calls: int = settings.SAGAS_CALLS_IN_FLIGHT
-        self._pool = ThreadPoolExecutor(self._most_calls, thread_name_prefix="saga-call")
+        self._pool = ThreadPoolExecutor(self._most_calls, thread_name_prefix=_CALLS)
         # What can go on at once: known from its last commit, or to be loaded and to go on by itself.
         self._at_hand: deque[LoadedSaga] = deque()
         self._apart: deque[UUID] = deque()
         # Each call by its saga and token, with the end of its lease.
         self._under_way: dict[tuple[UUID, int], float] = {}
-        self._left_behind = False
+        # How many threads of the pool hang in calls that nobody waits for any more.
+        self._left_behind = 0
         self._events_at = monotonic() + EVENTS_EVERY
         self._answers: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
         # Answers to be written down, each with the time from which to try.
@@ -110,7 +124,7 @@ class Driver:
                     continue
                 return True
             if not self._under_way:
-                return self._time_is_up()
+                return self._time_is_up() or self._left_behind > 0
             self._leave_hung_calls_behind()
             self._wait_for_answer()
 
@@ -119,7 +133,7 @@ class Driver:
 
     def _start_something(self) -> bool:
         """The next commit for the sagas at hand, or for those that have been due the longest."""
-        room = min(TOGETHER, self._most_calls - len(self._under_way))
+        room = min(TOGETHER, self._most_calls - len(self._under_way) - self._left_behind)
         if self._time_is_up() or room <= 0:
             return False
         if monotonic() > self._events_at and self._carry_events():
@@ -139,9 +153,15 @@ class Driver:
         return bool(found) or self._carry_events()
 
     def _carry_events(self) -> bool:
-        carried = carry()
-        self._events_at = monotonic() + EVENTS_EVERY
-        return carried
+        try:
+            return carry()
+        except WEATHER:
+            raise
+        except Exception:
+            logger.exception("events cannot be carried; sagas go on")
+            return False
+        finally:
+            self._events_at = monotonic() + EVENTS_EVERY
 
     def _go_on(self, found: Sequence[Moved | Call]) -> None:
         """Make the calls, and keep at hand what can go on."""
@@ -204,7 +224,7 @@ class Driver:
         for key in [key for key, end in self._under_way.items() if end < now]:
             logger.error("a call of saga %s has not come back within its lease and is left behind", key[0])
             del self._under_way[key]
-            self._left_behind = True
+            self._left_behind += 1
 
     def _wait_for_answer(self) -> None:
         with suppress(queue.Empty):

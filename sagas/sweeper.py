@@ -45,6 +45,10 @@ def run() -> None:
         except WEATHER as error:
             logger.warning("the database is away, trying again: %s", error)
             close_old_connections()
+        except Exception:
+            # Who finds what everybody else has missed does not go away.
+            logger.exception("a sweep failed, the next one follows")
+            close_old_connections()
     until = monotonic() + PATIENCE_S
     for job in at_work:
         job.join(max(until - monotonic(), 0))

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-import msgspec
 import redis
 
 from sagas import failpoints
@@ -21,6 +20,8 @@ from sagas.choreography.broker import TOGETHER, deliver, own_commit
 from sagas.choreography.events import Event
 from sagas.choreography.models import MAX_SUBJECT, OutboxEvent
 from sagas.codec import from_json, to_json
+from sagas.redaction import words_of
+from sagas.turns import WEATHER
 
 logger = logging.getLogger(__name__)
 
@@ -108,15 +109,16 @@ class StreamBroker:
     def _deliver(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         try:
             event = _read(fields)
-        except (ValueError, msgspec.ValidationError) as error:
-            # No envelope, no event: kept aside for a person, so that it stops no other.
-            logger.error("entry %s of %s is no event: %s", entry_id.decode(), self._stream, error)
-            kept: Any = {**fields, b"why": str(error)[:500]}
+            with own_commit():
+                failpoints.enter("deliver")
+                deliver(event)
+        except WEATHER:
+            raise
+        except Exception as error:
+            # No envelope, or what cannot be stored, as a NUL: kept aside for a person, so that it stops no other.
+            logger.exception("entry %s of %s cannot be delivered", entry_id.decode(), self._stream)
+            kept: Any = {**fields, b"why": words_of(error)}
             self._redis.xadd(f"{self._stream}:refused", kept, maxlen=10_000)
-            return
-        with own_commit():
-            failpoints.enter("deliver")
-            deliver(event)
 
 
 def _read(fields: dict[bytes, bytes]) -> Event:

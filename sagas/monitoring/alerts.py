@@ -110,5 +110,7 @@ def watch_over_sweepers() -> None:
                 send_due()
         except WEATHER as error:
             logger.warning("nobody can tell whether a sweeper runs: %s", error)
+        except Exception:
+            logger.exception("the watch over sweepers failed, the next look follows")
         finally:
             connections.close_all()

@@ -250,6 +250,27 @@ def test_a_sweeper_that_is_silent_is_told_by_a_worker(
     assert [mail.subject for mail in mailoutbox] == ["[ALERT] sweeper silent: no sweeper runs"]
 
 
+def test_the_watch_over_sweepers_goes_on_after_a_look_that_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch, mailoutbox: list[Any], caplog: pytest.LogCaptureFixture
+):
+    job("sagas.audit.audit_lately", last_started_at=_now() - timedelta(minutes=4))
+    rounds, looks = iter([False, False, False, True]), iter([RuntimeError("a bug"), None])
+
+    def look_or_fail() -> dict[str, int]:
+        if error := next(looks, None):
+            raise error
+        return look()
+
+    monkeypatch.setattr(alerts, "look", look_or_fail)
+    monkeypatch.setattr(alerts, "LOOK_S", 0.0)
+    monkeypatch.setattr(driver, "stopping", lambda: next(rounds))
+
+    watch_over_sweepers()
+
+    assert "RuntimeError: a bug" in caplog.text
+    assert [mail.subject for mail in mailoutbox] == ["[ALERT] sweeper silent: no sweeper runs"]
+
+
 def test_while_a_sweeper_runs_workers_look_at_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch):
     job("sagas.audit.audit_lately")
     stuck_trip(world)

@@ -160,6 +160,24 @@ def test_there_are_never_more_calls_under_way_than_allowed(world: World, define,
     assert max(under_way) == 3, "as many as allowed, and no more"
 
 
+# --- events ---------------------------------------------------------------------------------------------
+
+
+def test_sagas_go_on_where_events_cannot_be_carried(world: World, define, monkeypatch, caplog):
+    def broken() -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(driver, "carry", broken)
+    monkeypatch.setattr(driver, "EVENTS_EVERY", 0.0)
+    sagas = begin_all(define(CALL), *MANY)
+
+    drain_due()
+
+    assert statuses_of(*sagas) == ["COMPLETED"] * 12
+    assert all(world.calls[f"call {key}"] == 1 for key in MANY)
+    assert "RuntimeError: a bug" in caplog.text
+
+
 # --- slow steps -----------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,28 @@ def test_a_call_that_outlasts_its_lease_does_not_take_the_worker_away(world: Wor
     assert outcomes(saga, "hang") == ["LEASE_OVER"]
 
 
+def test_no_call_is_begun_for_which_a_hung_one_has_the_thread(world: World, define, monkeypatch, settings):
+    settings.SAGAS_CALLS_IN_FLIGHT = 1
+    monkeypatch.setattr("sagas.attempts.LEASE_MARGIN", seconds(0))
+    wake_up = threading.Event()
+
+    @remote()
+    def hang(ctx, request) -> None:
+        if ctx.key == "hangs":
+            wake_up.wait(timeout=20)
+
+    plan = define(RemoteStep(hang, reads_only=True, timeout=seconds(0.2), retry=Retry(first=seconds(60))))
+    begin(plan, "hangs")
+    other = begin(plan, "other")
+
+    assert drain_due(), "something is left"
+    assert outcomes(other, "hang") == []
+
+    drain_due()
+    wake_up.set()
+    assert outcomes(other, "hang") == ["DONE"]
+
+
 def test_a_slow_call_holds_up_nobody(world: World, define):
     @remote()
     def wait(ctx, request) -> None:

@@ -209,6 +209,29 @@ def test_a_long_job_does_not_delay_the_sweep(monkeypatch: pytest.MonkeyPatch) ->
     assert PeriodicJob.objects.get().last_result is True  # the end waited for it
 
 
+def test_a_sweep_that_fails_is_followed_by_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopping, sweeps = threading.Event(), []
+
+    def sweep() -> bool:
+        sweeps.append("swept")
+        if len(sweeps) == 1:
+            raise RuntimeError("a bug")
+        stopping.set()
+        return False
+
+    monkeypatch.setattr(sweeper, "sweep", sweep)
+    monkeypatch.setattr(sweeper, "PERIOD", 0.01)
+    monkeypatch.setattr(sweeper, "Event", lambda: stopping)
+    monkeypatch.setattr(sweeper.signal, "signal", lambda *_: None)
+
+    sweeper.run()
+
+    assert sweeps == ["swept", "swept"]
+    assert "RuntimeError: a bug" in caplog.text
+
+
 def test_a_job_whose_connection_breaks_is_recorded_over_a_new_one() -> None:
     def cut_off() -> None:
         with connection.cursor() as cursor:

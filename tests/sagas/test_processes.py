@@ -188,6 +188,20 @@ def test_a_worker_told_to_stop_finishes_the_call_under_way_and_starts_nothing_mo
     assert (status(saga), effects("E1")) == ("RUNNING", ["started"])
 
 
+def test_a_worker_told_to_stop_does_not_wait_for_a_call_that_outlasts_its_lease(outside: Path, monkeypatch):
+    monkeypatch.setenv("ERRANDS_LEASE_S", "0.5")
+    (outside / "stall before").touch()
+    with running("saga_worker", outside) as worker:
+        begin_errand()
+        stalled(outside, worker)
+
+        worker.send(signal.SIGTERM)
+
+        assert worker.end() == 0
+        assert "has not come back within its lease" in worker.said()
+    assert bought(outside) == [], "it ended in the middle of the call"
+
+
 def test_losing_every_job_delays_and_nothing_more(outside: Path):
     there = redis.Redis.from_url(settings.REDIS_URL)
     sagas = [begin_errand(f"E{number}") for number in range(3)]

@@ -2,7 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from sagas import worker
+from sagas import driver, worker
 
 
 class Command(BaseCommand):
@@ -13,3 +13,4 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, burst: bool, **options: Any) -> None:
         worker.run(burst=burst)
+        driver.leave()

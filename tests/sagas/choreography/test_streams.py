@@ -90,6 +90,11 @@ def test_what_is_no_event_is_set_aside_and_stops_no_other(stream: Any, caplog: p
         other_service(4, time="yesterday"),
         other_service(5, id=""),
         {"event": json.dumps({"specversion": "1.0", "id": "x", "data": "y" * 300_000})},
+        {"event": "[" * 100_000},
+        other_service(6, data={"number": "\0"}),
+        other_service(7, data={"number": "\ud800"}),
+        other_service(8, data={"number": float("nan")}),
+        other_service(10, subject="N\0"),
     ]
     for fields in bad:
         stream.xadd(STREAM, fields)
@@ -98,7 +103,7 @@ def test_what_is_no_event_is_set_aside_and_stops_no_other(stream: Any, caplog: p
 
     refused = [fields[b"why"].decode() for _, fields in stream.xrange(f"{STREAM}:refused")]
     assert len(refused) == len(bad)
-    assert "Invalid RFC3339 encoded datetime - at `$.time`" in refused
+    assert "ValidationError: Invalid RFC3339 encoded datetime - at `$.time`" in refused
     assert effects("N-1") == ["note 9"]
     assert stream.xpending(STREAM, GROUP)["pending"] == 0
 

@@ -2,7 +2,8 @@
 
 The outside world is a folder, named by ``ERRANDS``. It keeps what was bought under which key, and
 a line for every call that reached it. While it holds a file ``stall before`` or ``stall after``,
-calls wait before or after they take effect, as those of a slow shop do.
+calls wait before or after they take effect, as those of a slow shop do. ``ERRANDS_LEASE_S`` is the lease of
+a call where it is set.
 """
 
 import os
@@ -12,8 +13,13 @@ from time import monotonic, sleep
 
 from django.db import connection
 
+from sagas import attempts
 from sagas.definition import Begin, Context, Pivot, RemoteStep, Retry, Saga, Step, remote, seconds
 from sagas.outcomes import CannotTell, CheckAnswer, Happened
+
+timeout = seconds(30)
+if "ERRANDS_LEASE_S" in os.environ:
+    timeout, attempts.LEASE_MARGIN = seconds(float(os.environ["ERRANDS_LEASE_S"])), seconds(0)
 
 soon = Retry(attempts=20, first=seconds(0.02), cap=seconds(0.1))
 
@@ -91,6 +97,6 @@ class Errand(Saga[ErrandData]):
     steps = (
         Begin(ask_for_errand, compensation=forget_errand),
         Step(note_start, compensation=forget_start, retry=soon),
-        RemoteStep(buy, compensation=give_back, check=find_bought, retry=soon, timeout=seconds(30)),
+        RemoteStep(buy, compensation=give_back, check=find_bought, retry=soon, timeout=timeout),
         Pivot(note_end, retry=soon),
     )
