@@ -24,7 +24,6 @@ OUTSIDE = ("BANK_API_KEY", "BANK_WEBHOOK_SECRETS", "CARRIER_API_KEY", "CARRIER_W
 @dataclass(frozen=True)
 class Servers:
     postgres_pid: int
-    valkey_pid: int
     postgres_log: Path
 
 
@@ -55,7 +54,7 @@ def running() -> Iterator[Servers]:
             check=True,
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"},
         )
-        yield Servers(processes[0].popen.pid, processes[1].popen.pid, log)
+        yield Servers(processes[0].popen.pid, log)
     finally:
         for process in reversed(processes):
             process.stop()

@@ -38,8 +38,8 @@ class OnConflict(StrEnum):
 # The resource gets its row, or shows who has it already; inserts decide, never look-then-write.
 # The row of another is locked as well, so that its holder cannot let go between the answer and our commit.
 _TAKE = """
-    INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
-    VALUES (%s, %s, %s, 0, clock_timestamp())
+    INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, taken_at)
+    VALUES (%s, %s, %s, clock_timestamp())
     ON CONFLICT (resource_type, resource_id) DO UPDATE
         SET wanted = sagas_semanticlock.wanted OR sagas_semanticlock.saga_id IS DISTINCT FROM excluded.saga_id
     RETURNING saga_id, taken_at

@@ -1,4 +1,4 @@
-"""The rows of the engine. `store` writes saga, steps, attempts and events; nothing else does."""
+"""The rows of the engine. `starting` stores a saga, and `writing` alone changes it, its steps, attempts and events."""
 
 from typing import ClassVar
 
@@ -217,7 +217,6 @@ class SemanticLock(models.Model):
     resource_id = models.CharField(max_length=200)
     # Null only inside the transaction of a writer that is no saga: see `locks.guard`.
     saga = models.ForeignKey(SagaInstance, null=True, on_delete=models.CASCADE, related_name="locks")
-    generation = models.IntegerField()
     # Whether another has asked for it since it was taken: only then can somebody be in line.
     wanted = models.BooleanField(db_default=False)
     taken_at = models.DateTimeField()

@@ -42,7 +42,7 @@ __all__ = [
 
 
 def retry(saga_id: UUID, request: Request) -> Operation:
-    """Try again now what failed or pauses. Raises as `_operate` does."""
+    """Try again now what failed or pauses. Raises as `operating.operate` does."""
     return operate(
         "retry", saga_id, request, lambda saga: Effect(interventions.retry(plan_of(saga), saga.state, saga.now))
     )

@@ -56,8 +56,8 @@ _START_MANY = _INSERT.format(
 
 # Of a batch: each resource goes to the first that asks, unless a saga has it. Sorted, as all who take locks.
 _TAKE_MANY = """
-    INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
-    SELECT r.type, r.key, r.saga, 0, clock_timestamp()
+    INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, taken_at)
+    SELECT r.type, r.key, r.saga, clock_timestamp()
     FROM jsonb_to_recordset(%s::jsonb) AS r(type text, key text, saga uuid, nth int) ORDER BY r.type, r.key, r.nth
     ON CONFLICT (resource_type, resource_id) DO NOTHING RETURNING saga_id
 """

@@ -7,7 +7,6 @@ saga. `operations` checks, does and writes down; it opens the transaction itself
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
@@ -96,7 +95,7 @@ def _do(request: HttpRequest, page: SagaPage, name: str, said: dict[str, Any]) -
 
 def _tell(request: HttpRequest, operation: Operation) -> None:
     """Say what really came of it; how good that is shows in the message's colour and in its words."""
-    came = operations.follow(operation, seconds=getattr(settings, "SAGAS_FOLLOW_SECONDS", FOLLOW_SECONDS))
+    came = operations.follow(operation, seconds=FOLLOW_SECONDS)
     operation.saga.refresh_from_db()
     bad = operation.saga.status == "SUSPENDED" and operation.name != "pause"
     done = operation.saga.ended_at is not None or operation.name == "pause"

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection, connections, transaction
-from django.db.models import QuerySet
 from django.utils.timezone import now
 
 from sagas import driver
@@ -43,11 +42,6 @@ _TELL = """
     SELECT alert, channel, %s, statement_timestamp(), 0, '' FROM unnest(%s::bigint[]) alert, unnest(%s::text[]) channel
     ON CONFLICT DO NOTHING
 """
-
-
-def open_alerts() -> QuerySet[Alert]:
-    """What is wrong now, the newest first."""
-    return Alert.objects.filter(resolved_at=None).order_by("-id")
 
 
 def look() -> dict[str, int]:

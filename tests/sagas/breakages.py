@@ -15,8 +15,8 @@ SIGNAL = """
     VALUES ('{}', '{}', '{}', 'x', '1', now(), '')
 """
 LOCK = """
-    INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
-    VALUES ('trip', 'stolen', {}, 0, now())
+    INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, taken_at)
+    VALUES ('trip', 'stolen', {}, now())
 """
 
 # (rule, whose rows are broken, how)

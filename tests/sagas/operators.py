@@ -284,8 +284,8 @@ def text_of(response: Any) -> str:
 
 
 @pytest.fixture(autouse=True)
-def bank_is_itself_again(settings: Any) -> Iterator[None]:
-    settings.SAGAS_FOLLOW_SECONDS = 0.2
+def bank_is_itself_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 0.2)
     yield
     bank.answer = "yes"
     bank.paid.clear()

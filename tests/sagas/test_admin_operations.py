@@ -83,8 +83,8 @@ def test_without_a_worker_nobody_is_told_that_the_retry_worked(operator: User) -
         ("down", f"Retry: pay came out TRANSIENT: the bank is down {MARKUP}. Pauses before it tries pay again"),
     ],
 )
-def test_a_retry_tells_the_real_outcome(settings: Any, answer: str, told: str) -> None:
-    settings.SAGAS_FOLLOW_SECONDS = 10
+def test_a_retry_tells_the_real_outcome(monkeypatch: pytest.MonkeyPatch, answer: str, told: str) -> None:
+    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 10)
     saga = trip("down")
     grace = staff("grace", "view_sagainstance", "retry_saga")
     bank.answer = answer

@@ -285,8 +285,8 @@ def test_an_orphaned_signal_is_listed_and_is_no_violation(sagas: dict[str, SagaI
 def test_of_one_rule_a_hundred_rows_are_listed(world: World) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at) "
-            "SELECT 'trip', n, NULL, 0, now() FROM generate_series(1, 250) n"
+            "INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, taken_at) "
+            "SELECT 'trip', n, NULL, now() FROM generate_series(1, 250) n"
         )
 
     assert len(audit().violations) == 100

@@ -44,8 +44,8 @@ def workers_and_sweeper() -> Iterator[None]:
         worker.join(timeout=20)
 
 
-def test_turning_back_is_looked_at_and_confirmed_by_keyboard_alone(page: Page, settings: Any) -> None:
-    settings.SAGAS_FOLLOW_SECONDS = 10
+def test_turning_back_is_looked_at_and_confirmed_by_keyboard_alone(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 10)
     saga = trip("lost")
     page.goto(url("change", saga))
     page.locator("#offer-compensate").focus()

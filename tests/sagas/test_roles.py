@@ -86,8 +86,8 @@ def test_what_a_role_may_not_do_is_refused_everywhere_and_written_down(role: str
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.SUPERVISOR])
-def test_what_a_role_may_do_is_open_to_it_everywhere(settings: Any, role: Role) -> None:
-    settings.SAGAS_FOLLOW_SECONDS = 0
+def test_what_a_role_may_do_is_open_to_it_everywhere(monkeypatch: pytest.MonkeyPatch, role: Role) -> None:
+    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 0)
     saga, user = trip("down"), somebody(role)
     browser, api = client_of(user), APIClient()
     api.force_authenticate(user)

@@ -285,8 +285,8 @@ def test_an_order_that_turned_back_while_the_carrier_was_down_is_healthy(
 def test_an_order_that_a_saga_holds_is_not_reported(orders: dict[str, Order]) -> None:
     """A saga that changes a confirmed order is on its way, so what is true at rest need not be true."""
     holder = """
-        INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, generation, taken_at)
-        SELECT 'shop.order', %(number)s, id, 0, now() FROM sagas_sagainstance WHERE status = 'RUNNING' LIMIT 1
+        INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, taken_at)
+        SELECT 'shop.order', %(number)s, id, now() FROM sagas_sagainstance WHERE status = 'RUNNING' LIMIT 1
     """
     refunded = PAYMENT.format("refunded_amount = 1")
 
