@@ -21,27 +21,42 @@ from sagas.periodic import registry as periodic_jobs
 from sagas.states import Side
 
 SHORTEST_SECRET = 16
-_TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+_LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
 @register(Tags.database)
 def database_is_fit(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
 ) -> list[CheckMessage]:
-    """PostgreSQL, with limits: a worker frozen in a transaction must lose its rows before a lease is over."""
+    """PostgreSQL, with limits: a worker frozen in a transaction must lose its rows before a lease is over.
+
+    What the settings ask for is looked at whenever a command starts. What the session has is looked at where the
+    database is to be asked, by `migrate` and ``check --database default``: a pooler may not hand it on.
+    """
     connection = connections["default"]
     if connection.vendor != "postgresql":
         hint = "SQLite ignores SKIP LOCKED silently, MySQL differs in what it locks. Use PostgreSQL."
         return [Error("Sagas need PostgreSQL.", hint=hint, id="sagas.E001")]
-    options = str(connection.settings_dict.get("OPTIONS", {}).get("options", ""))
+    if "default" not in (databases or ()):
+        options = str(connection.settings_dict.get("OPTIONS", {}).get("options", ""))
+        hint = "Add `-c {}=...` to OPTIONS['options'] of the database."
+        return [
+            Error(f"The connection to the database asks for no {name}.", hint=hint.format(name), id="sagas.E002")
+            for name in _LIMITS
+            if f"{name}=" not in options
+        ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting::int FROM pg_settings WHERE name = ANY(%s) ORDER BY name", [list(_LIMITS)])
+        found = cursor.fetchall()
+    most = LEASE_MARGIN // timedelta(milliseconds=1)
     return [
         Error(
-            f"The database connection has no {name}, so one frozen worker can hold a saga for ever.",
-            hint=f"Add `-c {name}=...` to OPTIONS['options'] of the database, below {LEASE_MARGIN.seconds} s.",
-            id="sagas.E002",
+            f"The session has a {name} of {limit} ms, so one frozen worker can hold a saga for too long.",
+            hint=f"Between 1 and {most} ms; behind a pooler that does not hand it on: ALTER ROLE ... SET {name}.",
+            id="sagas.E013",
         )
-        for name in _TIMEOUTS
-        if f"{name}=" not in options
+        for name, limit in found
+        if not 0 < limit <= most
     ]
 
 
