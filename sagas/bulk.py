@@ -122,7 +122,7 @@ def _observe(running: Sequence[BulkItem], done: dict[UUID, Operation]) -> None:
             item.state, item.said = Item.OTHER, "the saga is no longer there"
         elif operation := done.get(item.operation_id):
             own = [each for each in attempts if each.saga_id == item.saga_id and each.started_at >= operation.at]
-            _judge(item, item.saga, next(filter(_same_half(item), own), None))
+            _judge(item, item.saga, operation, next(filter(_same_half(item), own), None))
     BulkItem.objects.bulk_update([item for item in running if item.state != Item.RUNNING], ["state", "said"])
 
 
@@ -132,7 +132,7 @@ def _same_half(item: BulkItem) -> Callable[[StepAttempt], bool]:
     return lambda attempt: (attempt.position, attempt.side) == (item.position, item.side)
 
 
-def _judge(item: BulkItem, saga: SagaInstance, attempt: StepAttempt | None) -> None:
+def _judge(item: BulkItem, saga: SagaInstance, operation: Operation, attempt: StepAttempt | None) -> None:
     if attempt is not None:
         failed = Item.SAME if attempt.fingerprint == item.fingerprint else Item.OTHER
         item.state = Item.RECOVERED if attempt.outcome == "DONE" else failed
@@ -140,6 +140,10 @@ def _judge(item: BulkItem, saga: SagaInstance, attempt: StepAttempt | None) -> N
     elif saga.ended_at is not None:
         item.state = Item.RECOVERED if saga.status == SagaStatus.COMPLETED else Item.OTHER
         item.said = f"the saga is {saga.status}"
+    elif saga.status == SagaStatus.SUSPENDED and saga.version > operation.version_after:
+        # What no attempt tells of, such as a step that kills its worker; or somebody has paused it.
+        item.state = Item.OTHER if item.fingerprint or saga.suspend_reason == "OPERATOR_PAUSE" else Item.SAME
+        item.said = f"the saga is suspended again: {saga.suspend_reason}"
 
 
 # --- how it goes on -----------------------------------------------------------------------------------
@@ -179,6 +183,8 @@ def _begin_wave(bulk: BulkRetry) -> None:
 
 def _retry(bulk: BulkRetry, item: BulkItem) -> bool:
     """Retry one saga; what cannot be retried now is left for the next look. False when all has to stop."""
+    if not BulkRetry.objects.filter(pk=bulk.pk, state=Bulk.RUNNING).exists():
+        return False  # stopped meanwhile
     if item.saga is None:
         return True  # the next look writes it down
     request = operations.Request(item.operation_id, bulk.actor, bulk.reason, item.saga.version)

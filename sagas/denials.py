@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
 from sagas.operator_models import DeniedOperation
+from sagas.redaction import redact
 
 
 def write_down(actor: User, name: str, why: str, *, saga_id: UUID | None = None, target: str = "") -> None:
@@ -15,7 +16,7 @@ def write_down(actor: User, name: str, why: str, *, saga_id: UUID | None = None,
     if actor.pk is None:
         return  # nobody is logged in: there is no one to name, and the web server's log has the address
     DeniedOperation.objects.create(
-        saga_id=saga_id, name=name[:20], target=target[:301], actor_id=actor.pk, why=why[:300], at=Now()
+        saga_id=saga_id, name=name[:20], target=redact(target)[:301], actor_id=actor.pk, why=why[:300], at=Now()
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from sagas.codec import from_json
-from sagas.definition import registry
+from sagas.definition import newest, registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,11 @@ def stakes_of(definition: str, datas: list[tuple[int, Any]]) -> list[Stake | Non
     return found
 
 
+def is_unreadable(definition: str, version: int, data: Any) -> bool:
+    """Whether an app says what is at stake in such sagas, but this one's data cannot be shown to it."""
+    return definition in _stakes and _data(definition, version, data) is None
+
+
 def stake_of(definition: str, version: int, data: Any) -> Stake | None:
     return stakes_of(definition, [(version, data)])[0]
 
@@ -80,7 +85,8 @@ def why_not_call(service: str) -> str:
 
 
 def _data(definition: str, version: int, data: Any) -> Any:
-    plan = registry.get((definition, version))
+    # As the engine carries it on: see `store.plan_for`.
+    plan = registry.get((definition, version)) or newest(definition)
     try:
         return None if plan is None else from_json(plan.data_type, data)
     except msgspec.ValidationError:

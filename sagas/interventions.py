@@ -116,6 +116,8 @@ def why_not_resolve(saga: SagaState, step: PlannedStep) -> str:
         return f"{step.name} is being asked right now; wait for the answer."
     if state.compensation in (CompensationStatus.RUNNING, CompensationStatus.SUCCEEDED):
         return f"{step.name} is being undone, whatever became of it."
+    if state.compensation is CompensationStatus.WAIVED:
+        return f"{step.name} is not undone, whatever became of it: that was waived."
     return ""
 
 

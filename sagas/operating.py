@@ -106,7 +106,8 @@ def _commit(
         raise UnknownSaga(str(saga_id))
     done = Operation.objects.filter(pk=request.id).first()
     if done is not None:
-        if (done.saga_id, done.name, done.actor_id) != (saga_id, name, request.actor.pk):
+        asked = (saga_id, name, request.actor.pk, done.step and target)
+        if (done.saga_id, done.name, done.actor_id, done.step) != asked:
             raise ActionIdReused("This action id was used for something else; load the page again.")
         return done
     if saga.version != request.version:

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 LIMIT = minutes(2)
 
+# A run that died with its process; and a job whose runs hang, or that takes its process with it.
+DIED = "the run before did not come back"
+DIED_AGAIN = "several runs did not come back"
+
 F = TypeVar("F", bound=Callable[[], object])
 
 
@@ -74,8 +78,8 @@ _CLAIM = f"""
     INSERT INTO sagas_periodicjob AS job (name, last_started_at, last_error)
     VALUES (%(name)s, clock_timestamp(), '')
     ON CONFLICT (name) DO UPDATE SET last_started_at = clock_timestamp(), last_ended_at = NULL,
-        last_error = CASE WHEN job.last_ended_at IS NULL THEN 'the run before did not come back'
-                          ELSE job.last_error END
+        last_error = CASE WHEN job.last_ended_at IS NOT NULL THEN job.last_error
+                          WHEN job.last_error IN ('{DIED}', '{DIED_AGAIN}') THEN '{DIED_AGAIN}' ELSE '{DIED}' END
     WHERE {_IS_DUE.format(every="%(every)s", limit="%(time_limit)s")}
     RETURNING last_started_at
 """  # noqa: S608

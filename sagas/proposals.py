@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from sagas.hooks import stake_of
+from sagas.hooks import is_unreadable, stake_of
 from sagas.operator_models import Proposal
 from sagas.plan import PlannedStep
 from sagas.store import LoadedSaga
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 
 def needs_two_people(definition: str, version: int, data: Any) -> bool:
-    """Whether more is at stake in a saga than one person may decide. Nothing is at stake where nobody says what."""
+    """Whether more is at stake in a saga than one person may decide, or may be, since nobody can read its data.
+
+    Nothing is at stake where nobody says what.
+    """
     stake = stake_of(definition, version, data)
-    return stake is not None and stake.amount > settings.SAGAS_TWO_PEOPLE_ABOVE
+    if stake is None:
+        return is_unreadable(definition, version, data)
+    return bool(stake.amount > settings.SAGAS_TWO_PEOPLE_ABOVE)
 
 
 def of_saga(saga_id: UUID) -> list[Proposal]:

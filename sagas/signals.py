@@ -16,7 +16,6 @@ from sagas.codec import from_json, payload_type, to_json
 from sagas.definition import newest
 from sagas.exceptions import UnknownSignal
 from sagas.jobs import hint
-from sagas.models import SagaInstance
 from sagas.plan import Plan, PlannedStep
 from sagas.steps import LateSignal
 from sagas.store import LoadedSaga
@@ -104,6 +103,9 @@ def _late_word(plan: Plan) -> str:
 def _handle_late(plan: Plan, saga: LoadedSaga, name: str, payload: Any) -> None:
     """The saga has ended: the definition says what becomes of the signal; it is never dropped in silence."""
     if plan.late_signal is LateSignal.ATTENTION:
-        SagaInstance.objects.filter(pk=saga.id).update(attention=f"the signal {name} came after the end")
+        # A move of the saga: who reviews it by what a page said before does not review this as well.
+        said, late = saga.state.attention, f"the signal {name} came after the end"
+        attention = said if late in said else "; ".join(filter(None, [said, late]))
+        writing.write_one(saga, replace(saga.state, attention=attention), actor="engine", why=late)
     elif not isinstance(plan.late_signal, LateSignal):
         plan.late_signal(saga.key, payload)

@@ -17,6 +17,7 @@ from django.db import connection
 
 from sagas.invariants import DUE_SAGAS_ARE_TAKEN_UP
 from sagas.monitoring.models import Condition
+from sagas.periodic import DIED
 from sagas.states import LIVE
 from sagas.steps import minutes
 
@@ -62,12 +63,13 @@ def is_sweeper_silent() -> bool:
 _FOR_A_PERSON = """
     SELECT saga.definition, saga.suspend_reason, saga.attention, coalesce(last.step, ''), coalesce(last.side, ''),
            coalesce(last.fingerprint, ''), coalesce(last.message, ''), saga.id, saga.business_key
-    FROM (SELECT * FROM sagas_sagainstance WHERE attention <> '' OR status = 'SUSPENDED' ORDER BY id DESC LIMIT %s) saga
+    FROM (SELECT * FROM sagas_sagainstance
+          WHERE (attention <> '' OR status = 'SUSPENDED') AND suspend_reason <> 'OPERATOR_PAUSE'
+          ORDER BY id DESC LIMIT %s) saga
     LEFT JOIN LATERAL (
         SELECT step, side, fingerprint, message FROM sagas_stepattempt attempt
         WHERE attempt.saga_id = saga.id AND attempt.fingerprint <> '' ORDER BY attempt.started_at DESC LIMIT 1
     ) last ON saga.ended_at IS NULL
-    WHERE saga.suspend_reason <> 'OPERATOR_PAUSE'
 """
 _CONDITION_OF = {
     "COMPENSATION_FAILED": Condition.COMPENSATION_FAILED,
@@ -186,12 +188,12 @@ def find_violations() -> Iterator[Finding]:
         )
 
 
-_FAILED_JOBS = "SELECT name, last_error FROM sagas_periodicjob WHERE last_error <> '' AND last_ended_at IS NOT NULL"
+_FAILED_JOBS = "SELECT name, last_error FROM sagas_periodicjob WHERE last_error NOT IN ('', %s)"
 
 
 def find_failed_jobs() -> Iterator[Finding]:
-    """By their last run that ended."""
-    for name, error in _rows(_FAILED_JOBS):
+    """By their last runs, whether or not the next one is at it. That one died, as in a deploy, is nothing yet."""
+    for name, error in _rows(_FAILED_JOBS, [DIED]):
         yield Finding(Condition.JOB_FAILED, "JOB_FAILED", (name,), _cut(name), error)
 
 

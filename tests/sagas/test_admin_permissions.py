@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 
+from sagas.operator_models import DeniedOperation
 from tests.sagas.operators import (
     OPERATIONS,
     PERMISSIONS,
@@ -63,6 +64,15 @@ def test_without_the_permission_an_operation_is_refused(db: None, operation: str
     refused = 302 if kind == "customer" else 403
     assert (shown.status_code, posted.status_code) == (refused, refused)
     assert everything_about(saga) == before
+
+
+def test_that_it_was_tried_is_written_down_whatever_the_step_is_called(viewer: User) -> None:
+    saga = saga_for("skip")
+
+    response = client_of(viewer).post(url("skip", saga), {**answers(saga), "step": "pay\0"})
+
+    assert response.status_code == 403
+    assert [(denied.name, denied.actor) for denied in DeniedOperation.objects.all()] == [("skip", viewer)]
 
 
 def test_a_viewer_sees_why_nothing_is_open(viewer: User) -> None:

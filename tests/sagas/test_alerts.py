@@ -214,17 +214,20 @@ def _now() -> Any:
         return cursor.fetchone()[0]
 
 
-def test_a_job_that_failed_is_an_alert_and_one_that_runs_again_is_not(world: World):
-    job("shop.some_job", last_error="OperationalError: away")
-    job("shop.other_job", last_error="the run before did not come back", last_ended_at=None)
+@pytest.mark.parametrize("error", ["OperationalError: away", "several runs did not come back"])
+@pytest.mark.parametrize("ends", ["ended", "runs again"])
+def test_a_job_that_failed_is_an_alert_also_while_its_next_run_is_under_way(world: World, error: str, ends: str):
+    job("shop.some_job", last_error=error, **({} if ends == "ended" else {"last_ended_at": None}))
 
     look()
 
-    assert (only().condition, only().subject, only().message) == (
-        "JOB_FAILED",
-        "shop.some_job",
-        "OperationalError: away",
-    )
+    assert (only().condition, only().subject, only().message) == ("JOB_FAILED", "shop.some_job", error)
+
+
+def test_one_run_that_died_with_its_process_is_no_alert(world: World):
+    job("shop.some_job", last_error="the run before did not come back", last_ended_at=None)
+
+    assert look() == NOTHING
 
 
 def test_due_sagas_that_nobody_takes_up_are_one_alert(world: World):

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from sagas import bulk, operations
+from sagas import bulk, engine, operations
 from sagas.models import Operation, SagaInstance
 from sagas.operator_models import BulkRetry, DeniedOperation
 from sagas.periodic import registry
@@ -319,3 +319,40 @@ def test_from_a_terminal_it_is_followed_to_its_end(grace: User, monkeypatch: pyt
 
     told = json.loads(out.getvalue())
     assert (told["state"], told["sagas"]["RECOVERED"]) == ("DONE", 2)
+
+
+def test_what_is_suspended_again_and_no_attempt_tells_why_ends_it(grace: User) -> None:
+    """As when a constraint refuses what the saga writes, or its step kills the worker."""
+    sagas = stuck(3)
+    begun = begin(grace, sagas)
+    bulk.tick(begun.pk)
+    (retried,) = Operation.objects.filter(name="retry").values_list("saga_id", flat=True)
+    engine._set_aside(retried, ValueError("what the rows refuse"))
+
+    bulk.tick(begun.pk)
+
+    assert begun.items.get(saga_id=retried).state == "OTHER"
+    assert begun.items.get(saga_id=retried).said == "the saga is suspended again: CONTRACT_VIOLATION"
+    assert stand(begun) == {"OTHER": 1, "RUNNING": 2}, "the next wave"
+
+
+def test_once_it_is_stopped_no_further_saga_of_its_wave_is_retried(
+    grace: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sagas = stuck(6)
+    begun = begin(grace, sagas)
+    bank.answer = "yes"
+    look(begun)
+    retry, retried = operations.retry, []
+
+    def stop_after_two(saga_id: UUID, request: operations.Request) -> Operation:
+        retried.append(saga_id)
+        if len(retried) == 2:
+            bulk.stop(begun.pk, staff("stella", *PERMISSIONS, "stop_bulkretry"))
+        return retry(saga_id, request)
+
+    monkeypatch.setattr(operations, "retry", stop_after_two)
+
+    bulk.tick(begun.pk)
+
+    assert len(retried) == 2, "of a wave of five"

@@ -154,3 +154,17 @@ def test_what_is_undone_is_not_resolved():
     walk.attempt(done())
 
     assert why_not_resolve(walk, "authorize") == "authorize is being undone, whatever became of it."
+
+
+def test_of_what_was_waived_nothing_is_left_to_resolve():
+    walk = walk_at("authorize")
+    walk.attempt(unknown())
+    walk.ask(machine.turn_back, "cancelled", "x")
+    walk.attempt(refused())
+    walk.ask(interventions.waive, walk.plan.step("authorize"))
+    assert not walk.saga.terminal
+    assert step(walk, "authorize").compensation == "WAIVED"
+
+    assert "was waived" in refusal(
+        walk, interventions.resolve, walk.plan.step("authorize"), happened=False, receipt=None
+    )

@@ -1,5 +1,6 @@
 """Two people for what is worth much, and the queue of unknown outcomes that they work from."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from sagas import hooks, operations
-from sagas.exceptions import OperationRefused, StaleVersion
+from sagas.definition import registry
+from sagas.exceptions import ActionIdReused, OperationRefused, StaleVersion
 from sagas.models import SagaInstance
 from sagas.operator_models import DeniedOperation, Proposal
 from tests.racing import race
@@ -56,6 +58,36 @@ def test_what_one_person_says_of_much_is_a_proposal_and_settles_nothing(grace: U
     assert done.detail == {"happened": False, "receipt": None, "proposed": True}
     assert operations.follow(done, seconds=0).startswith("Proposed; so much is at stake that a second person")
     assert [(each.actor, each.happened) for each in Proposal.objects.all()] == [(grace, False)]
+
+
+@pytest.mark.parametrize("why", ["a newer plan carries it on", "nobody can read its data"])
+def test_that_its_plan_or_its_data_is_of_another_version_lets_nobody_decide_alone(
+    grace: User, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    saga = trip("lost")
+    if why == "nobody can read its data":
+        SagaInstance.objects.update(data={"whoever": "ada"})
+    else:
+        plan = registry[Journey.name, 1]
+        monkeypatch.delitem(registry, (Journey.name, 1))
+        monkeypatch.setitem(registry, (Journey.name, 2), replace(plan, version=2))
+
+    with much_at_stake():
+        done = operations.resolve(saga.pk, ask(grace, saga), step="pay", happened=False)
+        stake = hooks.stake_of(Journey.name, 1, saga.data)
+
+    assert done.detail["proposed"] is True
+    assert (stake is None) == (why == "nobody can read its data")
+    assert action_of(saga) == "UNKNOWN"
+
+
+def test_an_id_that_came_before_with_another_step_is_refused(grace: User) -> None:
+    saga = trip("lost")
+    request = ask(grace, saga)
+    operations.resolve(saga.pk, request, step="pay", happened=False)
+
+    with pytest.raises(ActionIdReused):
+        operations.resolve(saga.pk, request, step="reserve_seat", happened=False)
 
 
 def test_a_second_person_confirms_it(grace: User) -> None:

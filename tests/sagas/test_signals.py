@@ -6,13 +6,14 @@ from uuid import uuid4
 
 import msgspec
 import pytest
+from django.contrib.auth.models import User
 from django.db import close_old_connections, connection, transaction
 
 from sagas import operations
 from sagas.audit import audit
 from sagas.definition import Await, Pivot
 from sagas.driver import drain_due
-from sagas.exceptions import UnknownSignal
+from sagas.exceptions import StaleVersion, UnknownSignal
 from sagas.models import SagaInstance, Signal
 from sagas.outcomes import Transient
 from sagas.selectors import waiting_words
@@ -184,6 +185,26 @@ def test_when_the_time_is_over_the_saga_turns_back_and_a_later_signal_raises_att
     assert saga.attention == "the signal parcel_back came after the end"
     assert Signal.objects.get().late == "ATTENTION"
     assert effects("R1") == []
+
+
+def test_a_late_signal_adds_to_what_a_person_has_to_see_and_whoever_saw_less_reviews_nothing(
+    world: World, operator: User
+):
+    saga = begin_return()
+    drain_due()
+    saga.refresh_from_db()
+    operations.abandon(saga.pk, operations.Request(uuid4(), operator, "gone", saga.version))
+    saga.refresh_from_db()
+    seen = saga.version, saga.attention
+
+    assert tell_parcel(dedup_id="first")
+    assert tell_parcel(dedup_id="second")
+
+    with pytest.raises(StaleVersion):
+        operations.review(saga.pk, operations.Request(uuid4(), operator, "seen", seen[0]))
+    saga.refresh_from_db()
+    assert saga.attention == f"{seen[1]}; the signal parcel_back came after the end"
+    assert saga.status == "ABANDONED"
 
 
 def test_a_signal_that_is_stored_before_the_time_is_taken_up_wins(world: World):
