@@ -11,6 +11,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Max
 
 from sagas import selectors
 from sagas import services as sagas
@@ -30,6 +31,8 @@ from shop.wording import (
     why_not_cancelled,
     why_not_returned,
 )
+
+UNDER_WAY = "Another change of the address is under way. Ask again when it is done."
 
 _RETURNABLE = (Order.Status.SHIPPED, Order.Status.DELIVERED)
 
@@ -103,11 +106,10 @@ def ask_to_readdress(number: str, address: Address, *, actor: str = "customer") 
         if _address_wished(last) == address:
             return _asked(last)
         if last.ended_at is None:
-            raise WishRefused(number, "Another change of the address is under way. Ask again when it is done.")
+            raise WishRefused(number, UNDER_WAY)
     with transaction.atomic():
+        data = ReaddressingData(number, _next_parcel(number))
         key = _next_key(number, last)
-        parcel = _count(key, number) + 1
-        data = ReaddressingData(number, parcel)
         saga = sagas.start(ChangeAddress, data, key=key, on_conflict=sagas.OnConflict.WAIT, actor=actor)
         if (status := _status_of(number)) in WHY_NO_OTHER_ADDRESS:
             raise WishRefused(number, WHY_NO_OTHER_ADDRESS[status])
@@ -115,7 +117,11 @@ def ask_to_readdress(number: str, address: Address, *, actor: str = "customer") 
         if cancellation is not None and cancellation.ended_at is None:
             raise WishRefused(number, "The order is being cancelled.")
         order = Order.objects.get(number=number)
-        AddressWish.objects.get_or_create(order=order, parcel=parcel, defaults=asdict(address))
+        # Of two who ask at the same moment both get the saga of the first.
+        parcel = saga.data["parcel"]
+        wish, _ = AddressWish.objects.get_or_create(order=order, parcel=parcel, defaults=asdict(address))
+        if _address_of(wish) != address:
+            raise WishRefused(number, UNDER_WAY)
     return _asked(saga)
 
 
@@ -236,8 +242,17 @@ def _count(key: str, number: str) -> int:
     return int(key.removeprefix(number).removeprefix("-") or 1)
 
 
+def _next_parcel(number: str) -> int:
+    """Counted by what is kept as long as the order: sagas go, and a parcel's number is never used again."""
+    found = Order.objects.filter(number=number).aggregate(Max("parcel"), Max("address_wishes__parcel"))
+    return max(filter(None, found.values()), default=0) + 1
+
+
 def _address_wished(saga: Any) -> Address:
-    wish = AddressWish.objects.get(order__number=saga.data["order_number"], parcel=saga.data["parcel"])
+    return _address_of(AddressWish.objects.get(order__number=saga.data["order_number"], parcel=saga.data["parcel"]))
+
+
+def _address_of(wish: AddressWish) -> Address:
     return Address(**{part.name: getattr(wish, part.name) for part in fields(Address)})
 
 

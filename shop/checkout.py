@@ -1,5 +1,7 @@
 """The checkout: from a placed order to a confirmed one, or back to where it began."""
 
+from dataclasses import replace
+
 from sagas.definition import Begin, Lock, Parallel, Pivot, RemoteStep, Retry, Saga, Step, minutes, seconds
 from shop.checkout_steps import (
     CheckoutData,
@@ -31,7 +33,8 @@ patient = Retry(attempts=100)
 class Checkout(Saga[CheckoutData]):
     name, version = "shop.checkout", 1
     deadline = minutes(30)
-    locks = (order_lock,)
+    # A mail that cannot be sent keeps nobody from the order.
+    locks = (replace(order_lock, release_after=confirm_order),)
 
     steps = (
         Begin(place_order, compensation=cancel_order),

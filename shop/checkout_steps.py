@@ -110,7 +110,8 @@ def void_payment(ctx: Ctx, request: payments.VoidRequest) -> None:
 
 
 def begin_capture(ctx: Ctx) -> payments.CaptureRequest:
-    return payments.begin_capture(ctx.data.order_number)
+    with bank_answers():
+        return payments.begin_capture(ctx.data.order_number)
 
 
 def record_capture(ctx: Ctx, capture: payments.Capture) -> None:

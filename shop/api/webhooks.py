@@ -85,9 +85,12 @@ def _payment_news(body: bytes, signature: str) -> None:
 
 def _parcel_news(body: bytes, signature: str) -> None:
     try:
-        follow_shipment(shipping.receive_event(body, signature))
+        event = shipping.receive_event(body, signature)
     except shipping_exceptions.InvalidEvent as error:
         raise WebhookInvalid(str(error)) from error
+    try:
+        follow_shipment(event)
     except LockTaken as error:
-        # Not an error to log: the sender repeats what is not answered with 2xx.
+        # Not an error to log: the sender repeats what is not answered with 2xx, and if it gives up we tell it again.
+        shipping.keep_open(event.event_id, str(error))
         raise OrderInProgress(str(error)) from error

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.core import mail
 
+from payments.exceptions import AlreadyVoided
 from sagas.driver import drain_due
 from sagas.models import SagaInstance
 from sagas.services import guard
@@ -191,3 +192,37 @@ def test_nobody_else_changes_the_order_while_it_is_cancelled(order: Order) -> No
         pass
     with pytest.raises(LockTaken):
         follow_parcel(order.number, "in_transit")
+
+
+def test_while_no_mail_can_be_sent_an_order_can_be_cancelled(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess, settings: Any
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    placed = place(("MUG", 2))
+    drain_due(20)
+    checkout = SagaInstance.objects.get(definition="shop.checkout")
+    assert checkout.steps.get(name="send_confirmation").action == "WAITING"
+    assert checkout.ended_at is None
+
+    ask_to_cancel(placed.number)
+    drain_due(20)
+
+    assert how_it_ended(placed, bank, carrier) == "refunded"
+
+
+def test_what_was_voided_meanwhile_is_not_taken_and_turns_the_order_back(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_capture(number: str) -> Any:
+        raise AlreadyVoided(number)
+
+    monkeypatch.setattr("shop.checkout_steps.payments.begin_capture", begin_capture)
+    order = place(("MUG", 1))
+
+    drain_due(20)
+
+    saga = SagaInstance.objects.get()
+    assert (saga.status, saga.failure["code"]) == ("COMPENSATED", "already_voided")
+    order.refresh_from_db()
+    assert order.status == "cancelled"

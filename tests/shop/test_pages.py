@@ -76,3 +76,8 @@ def test_a_broken_page_needs_neither_database_nor_session(client: Client) -> Non
     from django.template.loader import render_to_string
 
     assert "Something broke on our side" in render_to_string("500.html")
+
+
+@pytest.mark.parametrize("path", ["/orders/%00/", "/orders/%00/status/", "/orders/S-1/open/%00/", "/orders/%ff%fe/"])
+def test_an_address_that_no_order_can_have_is_not_found(client: Client, db: None, path: str) -> None:
+    assert client.get(path).status_code == 404

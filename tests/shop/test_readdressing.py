@@ -20,6 +20,7 @@ from shop.models import AddressWish, Order, Product
 from shop.progress import progress_of
 from shop.readdressing import ChangeAddress
 from shop.services import follow_parcel
+from tests.racing import race
 from tests.sandbox.processes import SandboxProcess
 from tests.shop.books import at_the_bank, at_the_carrier, let_time_pass, nothing_moves
 from tests.shop.shopping import ADDRESS, place
@@ -95,6 +96,29 @@ def test_the_same_address_is_asked_for_once_and_a_third_one_has_to_wait(order: O
 
     assert goes_to(order) == ("confirmed", "Cork", 3)
     assert changes() == [(order.number, "COMPLETED"), (f"{order.number}-2", "COMPLETED")]
+
+
+def test_of_two_who_ask_for_different_addresses_at_once_one_is_told_that_it_has_to_wait(order: Order) -> None:
+    elsewhere = replace(DUBLIN, line1="1 Abbey Street")
+
+    results = race([lambda: ask_to_readdress(order.number, DUBLIN), lambda: ask_to_readdress(order.number, elsewhere)])
+
+    assert sorted(type(result).__name__ for result in results) == ["Asked", "WishRefused"]
+    assert AddressWish.objects.count() == 1
+
+
+def test_after_the_purge_another_change_takes_another_parcel(order: Order, carrier: SandboxProcess) -> None:
+    ask_to_readdress(order.number, DUBLIN)
+    drain_due(20)
+    SagaInstance.objects.filter(definition="shop.change_address").delete()
+
+    ask_to_readdress(order.number, ADDRESS)
+    drain_due(20)
+
+    assert goes_to(order) == ("confirmed", ADDRESS.city, 3)
+    assert parcels(carrier, order) == [[True], [True]]
+    assert at_the_carrier(carrier, Order(number=f"{order.number}-3")) == [False]
+    assert audit().violations == ()
 
 
 def test_an_address_nobody_delivers_to_changes_nothing(order: Order, carrier: SandboxProcess) -> None:

@@ -25,7 +25,7 @@ class Command(BaseCommand):
             found = disagreements(gateway(), now - timedelta(hours=hours), now - timedelta(seconds=settle))
         except PaymentError as error:
             raise CommandError(f"The bank could not be asked: {error}") from error
-        self.stdout.write(f"{applied} stored events applied.")
+        self.stdout.write(f"{len(applied)} stored events applied.")
         for item in found:
             self.stdout.write(f"{item.reference} {item.intent_id}: we say {item.ours}; the bank says {item.theirs}")
         if found:
