@@ -15,6 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from payments.exceptions import InvalidEvent
@@ -198,12 +199,25 @@ def _refund_transition(refund: dict[str, Any]) -> tuple[EventStatus, str]:
         return EventStatus.OPEN, "no refund with this reference"
     if row.amount != refund["amount"] or row.refund_id not in (None, refund["id"]):
         return EventStatus.OPEN, "another refund than was asked"
-    if refund["status"] == "failed":
+    if refund["status"] == "failed" and row.status == Refund.Status.SUCCEEDED:
+        return _taken_back(row)
+    if refund["status"] == "failed" and row.status == Refund.Status.UNKNOWN:
         return EventStatus.OPEN, "the bank could not give the money back"
     if refund["status"] == "succeeded" and row.status == Refund.Status.UNKNOWN:
         # Who asked for it records it together with what it was for, such as an order that is returned.
         return EventStatus.RECEIVED, "who asked for the refund is about to record it"
     return EventStatus.SUPERSEDED, f"the refund is {row.status}"
+
+
+def _taken_back(refund: Refund) -> tuple[EventStatus, str]:
+    """The money came back to us, which banks tell days later: it is owed again, and the auditor misses it."""
+    if Refund.objects.filter(pk=refund.pk, status=Refund.Status.SUCCEEDED).update(
+        status=Refund.Status.FAILED, updated_at=Now()
+    ):
+        Payment.objects.filter(pk=refund.payment_id).update(
+            refunded_amount=F("refunded_amount") - refund.amount, updated_at=Now()
+        )
+    return EventStatus.APPLIED, "the bank could not give the money back: it is owed again"
 
 
 def _update(payment: Payment, **columns: Any) -> None:

@@ -72,6 +72,7 @@ def test_the_command_fails_when_the_sides_differ_and_when_the_bank_is_gone(bank,
     with pytest.raises(CommandError, match="payments differ"):
         call_command("reconcile_payments", hours=1, settle=0, stdout=out)
     assert reference in out.getvalue()
+    assert "0 stored events applied." in out.getvalue()
 
     settings.BANK_URL = "http://127.0.0.1:9"
     with pytest.raises(CommandError, match="could not be asked"):
