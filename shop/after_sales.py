@@ -25,14 +25,13 @@ from shop.wording import (
     ASKED_TO_CANCEL,
     NOT_ACCEPTED,
     ON_ITS_WAY,
+    WHY_ANOTHER_ADDRESS_WAITS,
     WHY_NO_CANCEL,
     WHY_NO_OTHER_ADDRESS,
     WHY_NO_RETURN,
     why_not_cancelled,
     why_not_returned,
 )
-
-UNDER_WAY = "Another change of the address is under way. Ask again when it is done."
 
 _RETURNABLE = (Order.Status.SHIPPED, Order.Status.DELIVERED)
 
@@ -106,7 +105,7 @@ def ask_to_readdress(number: str, address: Address, *, actor: str = "customer") 
         if _address_wished(last) == address:
             return _asked(last)
         if last.ended_at is None:
-            raise WishRefused(number, UNDER_WAY)
+            raise WishRefused(number, WHY_ANOTHER_ADDRESS_WAITS)
     with transaction.atomic():
         data = ReaddressingData(number, _next_parcel(number))
         key = _next_key(number, last)
@@ -121,7 +120,7 @@ def ask_to_readdress(number: str, address: Address, *, actor: str = "customer") 
         parcel = saga.data["parcel"]
         wish, _ = AddressWish.objects.get_or_create(order=order, parcel=parcel, defaults=asdict(address))
         if _address_of(wish) != address:
-            raise WishRefused(number, UNDER_WAY)
+            raise WishRefused(number, WHY_ANOTHER_ADDRESS_WAITS)
     return _asked(saga)
 
 

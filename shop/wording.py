@@ -41,6 +41,7 @@ WHY_NO_OTHER_ADDRESS = {
     "cancelled": "The order was cancelled.",
     "returned": "The order was returned.",
 }
+WHY_ANOTHER_ADDRESS_WAITS = "Another change of the address is under way. Ask again when it is done."
 _NOT_READDRESSED = {
     ON_ITS_WAY: "Your parcel is on its way already, so it goes to the address it had.",
     "booking_refused": "The parcel service does not deliver to that address, so your parcel goes to the one it had.",

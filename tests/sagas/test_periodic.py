@@ -186,6 +186,15 @@ def test_a_job_has_a_connection_of_its_own_that_is_closed_afterwards() -> None:
         sleep(0.02)
 
 
+def run_sweeper(monkeypatch: pytest.MonkeyPatch, sweep: Callable[[], bool], stopping: threading.Event) -> None:
+    """The sweeper's own loop, here, with another sweep in it."""
+    monkeypatch.setattr(sweeper, "sweep", sweep)
+    monkeypatch.setattr(sweeper, "PERIOD", 0.01)
+    monkeypatch.setattr(sweeper, "Event", lambda: stopping)
+    monkeypatch.setattr(sweeper.signal, "signal", lambda *_: None)
+    sweeper.run()
+
+
 def test_a_long_job_does_not_delay_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     leave, sweeps = threading.Event(), []
     periodic(every=seconds(60))(named("long", lambda: leave.wait(10)))
@@ -198,12 +207,7 @@ def test_a_long_job_does_not_delay_the_sweep(monkeypatch: pytest.MonkeyPatch) ->
             stopping.set()
         return False
 
-    monkeypatch.setattr(sweeper, "sweep", sweep)
-    monkeypatch.setattr(sweeper, "PERIOD", 0.01)
-    monkeypatch.setattr(sweeper, "Event", lambda: stopping)
-    monkeypatch.setattr(sweeper.signal, "signal", lambda *_: None)
-
-    sweeper.run()
+    run_sweeper(monkeypatch, sweep, stopping)
 
     assert sweeps == [0, 1, 1]
     assert PeriodicJob.objects.get().last_result is True  # the end waited for it
@@ -221,12 +225,7 @@ def test_a_sweep_that_fails_is_followed_by_the_next_one(
         stopping.set()
         return False
 
-    monkeypatch.setattr(sweeper, "sweep", sweep)
-    monkeypatch.setattr(sweeper, "PERIOD", 0.01)
-    monkeypatch.setattr(sweeper, "Event", lambda: stopping)
-    monkeypatch.setattr(sweeper.signal, "signal", lambda *_: None)
-
-    sweeper.run()
+    run_sweeper(monkeypatch, sweep, stopping)
 
     assert sweeps == ["swept", "swept"]
     assert "RuntimeError: a bug" in caplog.text
