@@ -7,6 +7,7 @@ What only they pass, such as the end of a lease or a question to the other side,
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any
@@ -16,9 +17,10 @@ from django.db import connection
 from sagas import services
 from sagas.definition import Saga
 from sagas.failpoints import refuse_in_production
-from sagas.models import SagaInstance
+from sagas.models import SagaInstance, Signal
 from sagas.outcomes import Refused
 from sagas.states import TERMINAL, SagaStatus
+from sagas.steps import LateSignal
 from sagas.testing.boundaries import Boundary, Saboteur, Trigger
 from sagas.testing.disturbances import DISTURBANCES, NAMES, Disturbance
 from sagas.testing.proof import Case, Proof
@@ -301,9 +303,16 @@ class _Verification:
             )
 
     def versions(self) -> dict[str, int]:
-        """Each saga that has ended, with its version."""
+        """Each saga that has ended, with its version, without the one more for each signal that came after its end."""
+        late = Counter(
+            Signal.objects.filter(late=LateSignal.ATTENTION)
+            .exclude(pk__in=self.signals_before)
+            .values_list("definition", "business_key")
+        )
         return {
-            f"{saga.definition} {saga.business_key}": saga.version for saga in self.sagas() if saga.status in TERMINAL
+            f"{saga.definition} {saga.business_key}": saga.version - late[saga.definition, saga.business_key]
+            for saga in self.sagas()
+            if saga.status in TERMINAL
         }
 
     def changed(self, ended: dict[str, int]) -> list[str]:

@@ -18,7 +18,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from sagas.definition import registry
-from sagas.jobs import QUEUE
+from sagas.jobs import HINT, QUEUE
 from sagas.models import SagaInstance
 from sagas.services import start
 from sagas.sweeper import sweep
@@ -228,7 +228,8 @@ def test_a_job_that_names_another_function_is_taken_for_a_hint(outside: Path):
 
         worker.send(signal.SIGTERM)
         assert worker.end() == 0
-    assert queue.count == 0
+    # Told to stop in the middle of a drain, it hints at what it may have left.
+    assert set(queue.job_ids) <= {HINT}
     assert not mark.exists()
 
 

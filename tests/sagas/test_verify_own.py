@@ -9,13 +9,14 @@ import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 
-from sagas.definition import Begin, NoCompensation, Pivot, RemoteStep, Saga, Step, remote, seconds
+from sagas.definition import Await, Begin, NoCompensation, Pivot, RemoteStep, Saga, Step, minutes, remote, seconds
+from sagas.services import signal as signal_to
 from sagas.testing import Proof, verify
 from sagas.testing.workers import Child
 from tests.sagas import plans
 from tests.sagas.conftest import begin
 from tests.sagas.outside import SharedWorld
-from tests.sagas.plans import Ctx, TripData, effect, soon
+from tests.sagas.plans import Ctx, Parcel, TripData, effect, soon
 
 Define = Callable[..., type[Saga[TripData]]]
 Red = Callable[..., str]
@@ -110,6 +111,23 @@ def test_what_only_a_recovery_passes_is_broken_as_well(shared: SharedWorld, defi
             "call:book_flight:check:before",
             "call:book_flight:check:after",
         )
+    ]
+
+
+def test_a_signal_that_comes_after_the_end_asks_for_attention_and_is_no_zombies_change(
+    shared: SharedWorld, define: Define
+):
+    scan = Await(plans.parcel_back, within=minutes(60), no_compensation=NoCompensation.ACCEPT)
+    plan = define(Begin(plans.ask_for_return, reads_only=True), scan, PAY, name="test.scanned")
+
+    def begin_and_scan() -> None:
+        begin(plan)
+        signal_to(plan, "T1", plans.parcel_back, Parcel(300), dedup_id="scan-1")
+
+    proof = verify(plan, start=begin_and_scan, world=shared, disturbances=["cancel"], ways=["forward"])
+
+    assert [case.end for case in proof.cases if str(case.boundary) == "start:test.scanned:after-commit"] == [
+        "COMPENSATED"
     ]
 
 
