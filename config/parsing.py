@@ -2,11 +2,12 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -15,6 +16,8 @@ from rest_framework.request import Request
 from config.problems import TooLarge
 
 MAX_DEPTH = 10
+# UTF-8 cannot write half of a surrogate pair, and PostgreSQL stores no NUL.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class StrictJSONParser(BaseParser):
@@ -22,6 +25,7 @@ class StrictJSONParser(BaseParser):
 
     Django's own limit does not reach here: Django REST framework reads the stream itself. Names that appear
     twice, NaN, Infinity and numbers that overflow are refused: two readers would understand them differently.
+    Text that cannot be answered or stored is refused as well, wherever it stands, and its field is named.
     """
 
     media_type = "application/json"
@@ -49,6 +53,7 @@ class StrictJSONParser(BaseParser):
         except ValueError as error:
             raise ParseError("The body holds a number that is too long.") from error
         _refuse_depth(parsed)
+        _refuse_what_is_no_text(parsed)
         return parsed
 
 
@@ -94,3 +99,15 @@ def _refuse_depth(parsed: Any) -> None:
         if not level:
             return
     raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _refuse_what_is_no_text(value: Any, field: str = "") -> None:
+    if isinstance(value, str) and _NO_TEXT.search(value):
+        raise ValidationError({field: "A NUL or half of a surrogate pair is no text."})
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_what_is_no_text(name, field)
+            _refuse_what_is_no_text(inner, f"{field}.{name}".lstrip("."))
+    if isinstance(value, list):
+        for position, inner in enumerate(value):
+            _refuse_what_is_no_text(inner, f"{field}.{position}".lstrip("."))

@@ -127,16 +127,21 @@ def test_lines_with_the_same_sku_are_added_up(api: APIClient, mug: Product) -> N
         ({"payment_token": "p" * 101}, "payment_token"),
         ({"payment_token": ""}, "payment_token"),
         ({"mode": "telepathic"}, "mode"),
+        ({"mode": "\ud800"}, "mode"),
+        ({"not_read": ["\x00"]}, "not_read.0"),
+        ({"\ud800": 1}, None),
         ({"shipping_address": None}, "shipping_address"),
         ({"shipping_address": "Dublin"}, "shipping_address"),
         ({"shipping_address": order_body()["shipping_address"] | {"country": "Ireland"}}, "shipping_address.country"),
+        ({"shipping_address": order_body()["shipping_address"] | {"country": "\ud800"}}, "shipping_address.country"),
+        ({"shipping_address": order_body()["shipping_address"] | {"\ud800": "x"}}, "shipping_address"),
         ({"shipping_address": order_body()["shipping_address"] | {"city": "D\nublin"}}, "shipping_address.city"),
         ({"shipping_address": order_body()["shipping_address"] | {"name": " "}}, "shipping_address.name"),
     ],
     ids=lambda value: value if isinstance(value, str) else json.dumps(value)[:60],
 )
 def test_a_body_that_is_not_valid_names_the_field(
-    api: APIClient, mug: Product, changes: dict[str, Any], field: str
+    api: APIClient, mug: Product, changes: dict[str, Any], field: str | None
 ) -> None:
     response = api.post(
         "/api/v1/orders/",
