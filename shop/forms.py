@@ -112,6 +112,9 @@ def address_of(order: Order | None) -> dict[str, str]:
     return {part: getattr(order, f"ship_{part}") for part in parts}
 
 
+ADDRESS_TAKEN = "There is an account with this address. Log in instead."
+
+
 class SignUpForm(UserCreationForm):
     """An account is an e-mail address and a password; the address is also the user name."""
 
@@ -132,7 +135,7 @@ class SignUpForm(UserCreationForm):
         if len(email) > 150:
             raise forms.ValidationError("This address is too long for an account.")
         if User.objects.filter(username=email).exists():
-            raise forms.ValidationError("There is an account with this address. Log in instead.")
+            raise forms.ValidationError(ADDRESS_TAKEN)
         return email
 
     def save(self, commit: bool = True) -> User:

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
@@ -11,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from shop.forms import LoginForm, ShopFormRenderer, SignUpForm
+from shop.forms import ADDRESS_TAKEN, LoginForm, ShopFormRenderer, SignUpForm
 
 
 @sensitive_post_parameters()
@@ -23,9 +24,16 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         return redirect("shop:orders")
     form = SignUpForm(request.POST or None)
     if form.is_valid():
-        login(request, form.save(), backend="django.contrib.auth.backends.ModelBackend")
-        messages.success(request, "Welcome! Your account is ready.")
-        return redirect("shop:home")
+        try:
+            with transaction.atomic():
+                user = form.save()
+        except IntegrityError:
+            # Somebody took the address after the form had looked.
+            form.add_error("email", ADDRESS_TAKEN)
+        else:
+            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+            messages.success(request, "Welcome! Your account is ready.")
+            return redirect("shop:home")
     return render(request, "registration/sign_up.html", {"form": form}, status=422 if form.errors else 200)
 
 

@@ -2,6 +2,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from shop.forms import ADDRESS_TAKEN, SignUpForm
+
 GOOD = {"email": "new@example.org", "password1": "a long quiet phrase", "password2": "a long quiet phrase"}
 
 
@@ -39,6 +41,26 @@ def test_a_bad_sign_up_names_its_field_and_makes_no_account(
     assert response.status_code == 422
     assert list(response.context["form"].errors) == [field]
     assert list(User.objects.all()) == [ada]
+
+
+@pytest.mark.django_db
+def test_an_address_that_is_taken_while_its_form_is_checked_is_taken(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = SignUpForm.is_valid
+
+    def somebody_is_faster(form: SignUpForm) -> bool:
+        is_valid = check(form)
+        User.objects.create_user(GOOD["email"], GOOD["email"], "another phrase")
+        return is_valid
+
+    monkeypatch.setattr(SignUpForm, "is_valid", somebody_is_faster)
+    response = client.post("/account/sign-up/", GOOD)
+
+    assert response.status_code == 422
+    assert response.context["form"].errors == {"email": [ADDRESS_TAKEN]}
+    assert User.objects.get().check_password("another phrase")
+    assert not response.wsgi_request.user.is_authenticated
 
 
 def test_login_is_by_e_mail_in_any_case(client: Client, ada: User) -> None:
