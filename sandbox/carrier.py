@@ -119,6 +119,8 @@ class Carrier:
 
     def _create(self, wish: dict[str, Any]) -> dict[str, Any]:
         to_address = dict(wish["to_address"])
+        if not float(wish["parcel"]["weight"]) > 0:
+            raise CarrierError(422, "SHIPMENT.INVALID_PARAMS", "Parcel weight must be greater than 0.")
         if to_address.get("zip") == _NOWHERE or len(str(to_address.get("country", ""))) != 2:
             raise CarrierError(422, "ADDRESS.VERIFY.FAILURE", "Unable to verify address.")
         shipment = {

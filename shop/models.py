@@ -53,7 +53,9 @@ class Product(models.Model):
         "price", validators=[MinValueValidator(1)], help_text="In minor units: 1999 is 19.99."
     )
     currency = models.CharField(max_length=3, default="EUR")
-    weight_grams = models.PositiveIntegerField("weight", help_text="In grams, packed.")
+    weight_grams = models.PositiveIntegerField(
+        "weight", validators=[MinValueValidator(1)], help_text="In grams, packed."
+    )
     image = models.CharField(max_length=200, blank=True, help_text="A path below static/.")
     is_active = models.BooleanField("for sale", default=True)
 
@@ -66,6 +68,7 @@ class Product(models.Model):
         ]
         constraints = [
             models.CheckConstraint(condition=Q(price_amount__gt=0), name="product_price_positive"),
+            models.CheckConstraint(condition=Q(weight_grams__gt=0), name="product_weight_positive"),
             models.CheckConstraint(condition=Q(currency__regex="^[A-Z]{3}$"), name="product_currency_iso"),
         ]
 

@@ -6,6 +6,7 @@ second purchase of one shipment is refused. A shipment without a purchase costs 
 (https://docs.easypost.com/docs/shipments)
 """
 
+import math
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -137,7 +138,8 @@ def _parcel(address: Address, weight_grams: int) -> dict[str, Any]:
             "country": address.country,
         },
         "from_address": _FROM,
-        "parcel": {"weight": round(weight_grams / _GRAMS_PER_OUNCE, 1)},
+        # In tenths of an ounce, rounded up: nothing weighs 0.
+        "parcel": {"weight": math.ceil(weight_grams / _GRAMS_PER_OUNCE * 10) / 10},
     }
 
 

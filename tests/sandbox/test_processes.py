@@ -106,7 +106,8 @@ def test_the_banks_webhooks_are_signed_and_sent_again_until_they_are_accepted(tm
 def test_the_carriers_webhooks_are_signed_and_sent_again_until_they_are_accepted(tmp_path, shop):
     carrier = SandboxProcess("carrier", tmp_path, "--webhook-url", f"http://127.0.0.1:{shop.server_address[1]}/hook")
     key = {"Authorization": "Bearer EZTK_sandbox"}
-    wish = {"shipment": {"reference": "S-1", "to_address": {"zip": "10115", "country": "DE"}}}
+    to_address = {"zip": "10115", "country": "DE"}
+    wish = {"shipment": {"reference": "S-1", "to_address": to_address, "parcel": {"weight": 1.0}}}
     shipment = requests.post(f"{carrier.url}/v2/shipments", json=wish, headers=key, timeout=5).json()
     rate = {"rate": {"id": shipment["rates"][0]["id"]}}
     requests.post(f"{carrier.url}/v2/shipments/{shipment['id']}/buy", json=rate, headers=key, timeout=5)

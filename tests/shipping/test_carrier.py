@@ -22,8 +22,8 @@ from shipping.exceptions import (
 SOON = timedelta(seconds=5)
 
 
-def parcel(postal_code="10115"):
-    return BookingRequest(f"S-{uuid.uuid4().hex[:10]}", "Ada", "Street 1", "Berlin", postal_code, "DE", 1200)
+def parcel(postal_code="10115", grams=1200):
+    return BookingRequest(f"S-{uuid.uuid4().hex[:10]}", "Ada", "Street 1", "Berlin", postal_code, "DE", grams)
 
 
 def book(request, timeout=SOON):
@@ -43,6 +43,14 @@ def test_booking_twice_buys_one_label(carrier):
     request = parcel()
 
     assert book(request) == book(request)
+    assert labels(carrier, request) == [False]
+
+
+def test_a_parcel_of_one_gram_is_booked(carrier):
+    request = parcel(grams=1)
+
+    book(request)
+
     assert labels(carrier, request) == [False]
 
 
