@@ -117,7 +117,9 @@ def _transition(event: TrackingEvent) -> tuple[EventStatus, str]:
     moved = Shipment.objects.filter(pk=shipment.pk, tracking_status__in=earlier).update(
         tracking_status=event.tracking_status, updated_at=Now()
     )
-    if moved and shipment.status != Shipment.Status.BOOKED and event.tracking_status != Shipment.Tracking.PRE_TRANSIT:
+    is_latest = moved or shipment.tracking_status == event.tracking_status
+    is_on_its_way = event.tracking_status != Shipment.Tracking.PRE_TRANSIT
+    if is_latest and is_on_its_way and shipment.status != Shipment.Status.BOOKED:
         return EventStatus.OPEN, f"the parcel moves although the shipment is {shipment.status}"
     return (EventStatus.APPLIED, event.tracking_status) if moved else (EventStatus.SUPERSEDED, "older than we know")
 

@@ -76,7 +76,22 @@ def test_a_cancelled_parcel_that_moves_is_left_to_a_person():
     services.begin_cancel("S-1")
 
     assert receive(news("in_transit", "evt_1")).status == "OPEN"
+    assert services.apply_pending_events() == []
+    assert TrackingEvent.objects.get().note == "the parcel moves although the shipment is CANCELLING"
     assert Shipment.objects.get().status == "CANCELLING"
+
+
+def test_a_cancelled_parcel_that_moves_on_is_one_trouble_and_none_once_it_is_booked_again():
+    services.begin_cancel("S-1")
+    receive(news("in_transit", "evt_1"))
+    receive(news("delivered", "evt_2"))
+
+    services.apply_pending_events()
+    assert list(TrackingEvent.objects.filter(status="OPEN").values_list("event_id", flat=True)) == ["evt_2"]
+
+    services.withdraw_cancel("S-1")
+    assert [receipt.tracking_status for receipt in services.apply_pending_events()] == ["delivered"]
+    assert not TrackingEvent.objects.filter(status="OPEN").exists()
 
 
 def test_while_a_secret_is_replaced_both_are_valid():
