@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "config.nul.no_nul_in_the_admin",
     "django_htmx.middleware.HtmxMiddleware",
     "config.fragments.whole_page_logs_in",
     "axes.middleware.AxesMiddleware",

@@ -48,7 +48,7 @@ def operate(request: HttpRequest, site: AdminSite, saga_id: UUID, name: str) -> 
 
 
 def _act(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> HttpResponse:
-    target = request.POST.get(WORDINGS[name].about, "")
+    target = _typed_target(request, name)
     form = form_for(name, page, target, request.POST)
     if not form.is_valid():
         return _ask(request, site, page, name, form, target, status=400)
@@ -71,7 +71,7 @@ def _act(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> Ht
 
 def _ask_outside(request: HttpRequest, site: AdminSite, page: SagaPage, name: str) -> HttpResponse:
     """What the other side says, on the page with what was typed. Nothing is done to the saga."""
-    target, step = request.POST.get(WORDINGS[name].about, ""), request.POST["ask"]
+    target, step = _typed_target(request, name), request.POST["ask"]
     form = form_for(name, page, target)
     form.initial = {**form.initial, **{name: said for name, said in request.POST.items() if name in form.fields}}
     try:
@@ -159,6 +159,11 @@ def _page(request: HttpRequest, saga_id: UUID) -> SagaPage:
 
 def _offer(page: SagaPage, name: str) -> Offer:
     return next(offer for offer in page.offers if offer.name == name)
+
+
+def _typed_target(request: HttpRequest, name: str) -> str:
+    """The step or lock that a form names, as it can be looked for; the form itself refuses a NUL."""
+    return request.POST.get(WORDINGS[name].about, "").replace("\0", "")
 
 
 def _target(asked: str, offer: Offer) -> str:

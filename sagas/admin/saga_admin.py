@@ -4,8 +4,9 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template.response import TemplateResponse
@@ -60,6 +61,11 @@ class SagaAdmin(ReadOnlyAdmin):
 
     def has_bulk_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(bulk.PERMISSION)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[SagaInstance]) -> HttpResponse | None:
+        if not all(map(_uuid, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise BadRequest("What is ticked is not a list of sagas.")
+        return super().response_action(request, queryset)
 
     @admin.action(description="Retry them together…", permissions=["bulk"])
     def retry_together(self, request: HttpRequest, queryset: QuerySet[SagaInstance]) -> HttpResponse:

@@ -194,6 +194,15 @@ def test_bad_input_is_refused(operator: User, changes: dict[str, Any]) -> None:
     assert everything_about(saga) == before
 
 
+@pytest.mark.parametrize("operation", ["reschedule", "resolve", "confirm", "skip", "waive"])
+def test_a_step_with_a_nul_is_refused(operator: User, operation: str) -> None:
+    saga = saga_for(operation)
+    asked, before = answers(saga, step="pay\x00"), everything_about(saga)
+
+    assert client_of(operator).post(url(operation, saga), asked).status_code == 400
+    assert everything_about(saga) == before
+
+
 def test_a_double_click_is_one_operation(operator: User) -> None:
     saga = trip("down")
     client, asked = client_of(operator), answers(saga)

@@ -256,6 +256,11 @@ def test_ticked_sagas_are_retried_together_and_followed_on_a_page(browser: Clien
     assert second.status == "WAITING"
 
 
+@pytest.mark.parametrize("ticked", ["", "a\x00b", "no saga"])
+def test_what_is_ticked_has_to_be_sagas(browser: Client, ticked: str) -> None:
+    assert choose(browser, _selected_action=[ticked]).status_code == 400
+
+
 def test_a_failure_group_is_retried_as_the_filter_leaves_it(browser: Client) -> None:
     alike = stuck(2)
     stuck(1, "lost")
