@@ -12,10 +12,31 @@ from sagas.snapshot import SagaState
 from sagas.states import DONE_ACTIONS
 from sagas.steps import Remote, StepFunction
 
+# What is nested deeper is stored by one stack, and is too deep for another that has to read it.
+MAX_DEPTH = 200
+
+
+class NestedTooDeep(ValueError):
+    """Data, or a receipt, is nested deeper than every reader of it can follow. Store it flatter."""
+
 
 def to_json(value: Any) -> Any:
-    """JSON-able builtins of a dataclass, UUID, datetime, Decimal and the like."""
-    return msgspec.to_builtins(value)
+    """JSON-able builtins of a dataclass, UUID, datetime, Decimal and the like. Raises `NestedTooDeep`."""
+    try:
+        built = msgspec.to_builtins(value)
+    except RecursionError as error:
+        raise NestedTooDeep(f"It is nested deeper than {MAX_DEPTH} levels") from error
+    level = [built]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for held in level
+            if isinstance(held, dict | list)
+            for inner in (held.values() if isinstance(held, dict) else held)
+        ]
+        if not level:
+            return built
+    raise NestedTooDeep(f"It is nested deeper than {MAX_DEPTH} levels")
 
 
 def from_json(kind: Any, value: Any) -> Any:

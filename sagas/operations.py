@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from sagas import interventions, locks, machine, proposals
-from sagas.codec import from_json, receipt_type, to_json
+from sagas.codec import NestedTooDeep, from_json, receipt_type, to_json
 from sagas.following import follow
 from sagas.models import Operation
 from sagas.operating import PERMISSIONS, AnotherPerson, Effect, Request, operate, plan_of, require, step_of
@@ -228,12 +228,12 @@ def review(saga_id: UUID, request: Request) -> Operation:
 def _valid_receipt(step: PlannedStep, receipt: Any) -> Any:
     try:
         return to_json(from_json(receipt_type(step), receipt))
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, NestedTooDeep) as error:
         raise machine.NotAllowed(f"This is not a receipt of {step.name}: {error}.") from error
 
 
 def _valid_data(plan: Plan, payload: Any) -> Any:
     try:
         return to_json(msgspec.convert(payload, plan.data_type, strict=True))
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, NestedTooDeep) as error:
         raise machine.NotAllowed(f"This is not the data of {plan.name}: {error}.") from error

@@ -26,6 +26,7 @@ _SECRETS = (
 
 MAX_MESSAGE = 500
 MAX_TRACEBACK = 8_000
+MAX_DEPTH = 50
 
 
 def redact(text: str) -> str:
@@ -36,15 +37,22 @@ def redact(text: str) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def redact_values(value: Any) -> Any:
-    """JSON values with the same blots; also what stands under a name that says it is a secret, whatever it is."""
+def redact_values(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """JSON values with the same blots; also what stands under a name that says it is a secret, whatever it is.
+
+    What is nested deeper than people read is cut, with a note in its place.
+    """
+    if isinstance(value, dict | list) and not depth:
+        return f"… nested deeper than {MAX_DEPTH} levels"
     if isinstance(value, dict):
         return {
-            name: "[secret]" if held is not None and redact(f"{name}=x") != f"{name}=x" else redact_values(held)
+            name: "[secret]"
+            if held is not None and redact(f"{name}=x") != f"{name}=x"
+            else redact_values(held, depth - 1)
             for name, held in value.items()
         }
     if isinstance(value, list):
-        return [redact_values(held) for held in value]
+        return [redact_values(held, depth - 1) for held in value]
     if isinstance(value, str):
         return redact(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 from uuid import uuid4
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
 
 from sagas.admin.page import SagaPage
 from sagas.codec import receipt_type
@@ -19,6 +20,22 @@ class _Indented(json.JSONEncoder):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "indent": 2})
+
+
+class _Json(forms.JSONField):
+    """JSON as a person types it; what no parser follows is refused as any other typing error."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except RecursionError as error:
+            raise forms.ValidationError("It is nested too deep.") from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except RecursionError:
+            return InvalidJSONInput(data)
 
 
 class OperationForm(forms.Form):
@@ -63,7 +80,7 @@ class RescheduleForm(StepForm):
 class EditForm(OperationForm):
     """Also: the data of the saga as it should be."""
 
-    payload = forms.JSONField(
+    payload = _Json(
         encoder=_Indented,
         widget=forms.Textarea({"rows": 10, "spellcheck": "false", "class": "saga-code"}),
         label="Data",
@@ -78,7 +95,7 @@ class EditForm(OperationForm):
 class ReceiptForm(StepForm):
     """Also: the receipt of the step, where it has one."""
 
-    receipt = forms.JSONField(
+    receipt = _Json(
         required=False,
         encoder=_Indented,
         widget=forms.Textarea({"rows": 6, "spellcheck": "false", "class": "saga-code"}),

@@ -88,7 +88,7 @@ def settle(event: Event) -> bool:
         source=event.source,
         subject=event.subject,
         time=event.time,
-        data=json.dumps(event.data),
+        data=json.dumps(to_json(event.data)),
         cause=event.causationid,
         correlation=event.correlationid,
         is_ours=False,

@@ -282,3 +282,30 @@ def test_the_page_that_asks_to_release_names_the_lock_and_why_not_now(operator: 
     assert "The saga moves and relies on its locks; pause it first." in moving
     assert resting.context["target"] == "tests.traveller ada"
     assert 'name="lock" value="tests.traveller ada"' in text_of(resting)
+
+
+@pytest.mark.parametrize("name", ["change", "export", "retry", "edit"])
+def test_what_was_stored_nested_too_deep_is_shown_cut_with_a_note(operator: User, name: str) -> None:
+    saga, deep = trip("down"), "leaf"
+    for _ in range(600):
+        deep = [deep]  # type: ignore[assignment]
+    SagaInstance.objects.filter(pk=saga.pk).update(data={"traveller": "ada", "wish": deep})
+    saga.steps.filter(name="reserve_seat").update(receipt={"number": deep})
+
+    shown = client_of(operator).get(url(name, saga))
+
+    assert shown.status_code == 200
+    if name in ("change", "export"):
+        assert text_of(shown).count("nested deeper than 50 levels") == 2
+
+
+@pytest.mark.parametrize(("levels", "status"), [(300, 409), (5_000, 400)])
+def test_data_that_is_nested_too_deep_is_refused(operator: User, levels: int, status: int) -> None:
+    saga = trip("down")
+    payload = '{"traveller": "ada", "wish": ' + "[" * levels + "]" * levels + "}"
+
+    refused = client_of(operator).post(url("edit", saga), answers(saga, payload=payload))
+
+    assert refused.status_code == status
+    saga.refresh_from_db()
+    assert saga.data == {"traveller": "ada", "wish": ""}

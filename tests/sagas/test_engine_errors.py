@@ -1,11 +1,12 @@
 """What a failure leaves in the rows, and what it must not."""
 
 import re
+from typing import Any
 
 import pytest
 from django.db import connection
 
-from sagas.definition import Step
+from sagas.definition import Retry, Step
 from sagas.models import SagaInstance, StepAttempt
 from sagas.outcomes import Refused, Transient, Unknown
 from tests.sagas.conftest import run_saga, run_trip
@@ -134,3 +135,31 @@ def test_an_error_class_with_a_long_name_is_cut(world: World):
 
     assert saga.status == "COMPLETED"
     assert attempt(saga, "book_flight").error_class == "E" * 200
+
+
+@pytest.mark.parametrize("levels", [201, 600, 5_000])
+def test_a_receipt_that_no_page_could_read_is_not_stored(world: World, define, levels):
+    def dig(ctx) -> Any:
+        return nested(levels)
+
+    saga = run_saga(define(Step(dig, reads_only=True, retry=Retry(attempts=1))))
+
+    assert (saga.status, saga.suspend_reason) == ("SUSPENDED", "RETRIES_EXHAUSTED")
+    assert attempt(saga, "dig").message == "NestedTooDeep: It is nested deeper than 200 levels"
+    assert saga.steps.get().receipt is None
+
+
+def test_a_receipt_that_is_nested_as_deep_as_pages_read_is_stored(world: World, define):
+    def dig(ctx) -> Any:
+        return nested(200)
+
+    saga = run_saga(define(Step(dig, reads_only=True)))
+
+    assert (saga.status, saga.steps.get().receipt) == ("COMPLETED", nested(200))
+
+
+def nested(levels: int) -> Any:
+    value: Any = "leaf"
+    for _ in range(levels):
+        value = [value]
+    return value

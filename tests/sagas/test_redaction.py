@@ -100,3 +100,17 @@ def test_values_are_blotted_out_by_what_they_are_and_by_their_name():
         "who": ["[e-mail]", "[number]", 12.5, True, None],
         "intent_id": "pi_1",
     }
+
+
+@pytest.mark.parametrize("branch", [lambda inner: [inner], lambda inner: {"in": inner}])
+def test_values_that_are_nested_deeper_than_people_read_are_cut_with_a_note(branch):
+    shallow, deep = "pm_card_visa", "pm_card_visa"
+    for _ in range(50):
+        shallow = branch(shallow)
+    for _ in range(600):
+        deep = branch(deep)
+
+    assert "[secret]" in str(redact_values(shallow))
+    shown = str(redact_values(deep))
+    assert "nested deeper than 50 levels" in shown
+    assert "pm_card" not in shown

@@ -36,7 +36,7 @@ WORDS = ("step", "lock", "at", "payload", "receipt")
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArgumentTypeError(f"not JSON: {error}") from error
 
 

@@ -95,6 +95,7 @@ def test_what_is_no_event_is_set_aside_and_stops_no_other(stream: Any, caplog: p
         other_service(7, data={"number": "\ud800"}),
         other_service(8, data={"number": float("nan")}),
         other_service(10, subject="N\0"),
+        other_service(11, data=json.loads("[" * 600 + "]" * 600)),
     ]
     for fields in bad:
         stream.xadd(STREAM, fields)
