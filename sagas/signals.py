@@ -5,6 +5,7 @@ in the commit of that step; of several with one name the first comes first.
 """
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -17,6 +18,8 @@ from sagas.definition import newest
 from sagas.exceptions import UnknownSignal
 from sagas.jobs import hint
 from sagas.plan import Plan, PlannedStep
+from sagas.snapshot import SagaState
+from sagas.states import SagaStatus
 from sagas.steps import LateSignal
 from sagas.store import LoadedSaga
 
@@ -37,16 +40,17 @@ def send(definition: str, key: str, name: str, payload: Any, *, dedup_id: str, a
     """Store a signal and let its saga go on if it waits for it. Says whether the signal was new.
 
     A second call with the same ``dedup_id`` changes nothing. There need not be a saga yet: the signal
-    is kept for it. Raises `UnknownSignal` if no step of the definition waits for it, and
-    `msgspec.ValidationError` naming the field if the payload is not what that step takes.
+    is kept for it. Raises `UnknownSignal` if no step of the saga waits for it, and
+    `msgspec.ValidationError` naming the field if the payload is not what that step takes. A saga is asked
+    under the plan that carries it on; without one, the newest plan is.
     """
-    plan = newest(definition)
-    step = next((s for s in plan.steps if s.awaits and s.name == name), None) if plan else None
-    if plan is None or step is None:
-        raise UnknownSignal(f"{definition} waits for no signal {name!r}.")
-    stored = to_json(from_json(payload_type(step), to_json(payload)))
     with transaction.atomic():
         saga = _lock_saga(definition, key)
+        plan = (saga.plan if saga else None) or newest(definition)
+        step = next((s for s in plan.steps if s.awaits and s.name == name), None) if plan else None
+        if plan is None or step is None:
+            raise UnknownSignal(f"{definition} waits for no signal {name!r}.")
+        stored = to_json(from_json(payload_type(step), to_json(payload)))
         late = saga is not None and saga.state.terminal
         with connection.cursor() as cursor:
             row = [definition, key, name, dedup_id, json.dumps(stored), _late_word(plan) if late else ""]
@@ -88,12 +92,22 @@ def _lock_saga(definition: str, key: str) -> LoadedSaga | None:
 
 
 def _move(saga: LoadedSaga, name: str, actor: str) -> None:
-    if saga.plan is None:
-        return
     state = replace(saga.state, signals=saga.state.signals | {name})
+    after = advance(saga.plan, state, saga.now) if saga.plan else _woken(state, name, saga.now)
     # Also when it changes nothing yet: who has the saga at hand must not go on without having seen the signal.
-    writing.write_one(saga, advance(saga.plan, state, saga.now), actor=actor, why=f"signal {name}")
+    writing.write_one(saga, after, actor=actor, why=f"signal {name}")
     transaction.on_commit(hint, robust=True)
+
+
+def _woken(state: SagaState, name: str, now: datetime) -> SagaState:
+    """The code here has no plan that continues it: whoever takes it up has one, or suspends it.
+
+    Left alone, a saga that only a signal wakes would sleep on when its plan is back.
+    """
+    wait = state.waiting_on or {}
+    if wait.get("kind") not in ("signal", "human") or wait.get("step") != name:
+        return state
+    return replace(state, status=SagaStatus.RUNNING, waiting_on=None, wake_at=now)
 
 
 def _late_word(plan: Plan) -> str:

@@ -11,7 +11,7 @@ from django.db import close_old_connections, connection, transaction
 
 from sagas import operations
 from sagas.audit import audit
-from sagas.definition import Await, Pivot
+from sagas.definition import Await, LateSignal, Pivot, minutes, registry
 from sagas.driver import drain_due
 from sagas.exceptions import StaleVersion, UnknownSignal
 from sagas.models import SagaInstance, Signal
@@ -22,6 +22,7 @@ from sagas.testing import play, refused
 from tests.sagas.conftest import begin
 from tests.sagas.operators import staff
 from tests.sagas.plans import (
+    Ctx,
     Parcel,
     Return,
     TripData,
@@ -300,6 +301,119 @@ def test_past_the_pivot_a_refused_signal_is_consumed_and_a_retry_waits_for_anoth
 
 def give_way(ctx) -> None:
     """Stands for a pivot without effect."""
+
+
+def weigh(ctx: Ctx, weight: int) -> int:
+    return weight
+
+
+def count(ctx: Ctx, pieces: str) -> str:
+    return pieces
+
+
+def test_a_signal_is_judged_by_the_version_its_saga_runs_on(world: World, define):
+    old = define(Await(weigh, reads_only=True), Pivot(give_way))
+    saga = begin(old, "R1")
+    drain_due()
+    new = define(Await(count, reads_only=True), Pivot(give_way), version=2)
+
+    with pytest.raises(UnknownSignal):
+        signal(new, "R1", count, "three", dedup_id="x")
+    assert not Signal.objects.exists()
+    assert signal(old, "R1", weigh, 3, dedup_id="y")
+    drain_due()
+
+    assert status_of(saga) == ("COMPLETED", "")
+    assert saga.steps.get(name="weigh").receipt == 3
+
+
+def test_the_payload_of_a_signal_is_the_one_that_the_version_of_its_saga_takes(world: World, define):
+    old = define(Await(weigh, reads_only=True), Pivot(give_way))
+    saga = begin(old, "R1")
+    drain_due()
+
+    def in_words(ctx: Ctx, weight: str) -> str:
+        return weight
+
+    in_words.__name__ = "weigh"
+    new = define(Await(in_words, reads_only=True), Pivot(give_way), version=2)
+
+    with pytest.raises(msgspec.ValidationError):
+        signal(new, "R1", weigh, "three", dedup_id="x")
+    assert signal(new, "R1", weigh, 3, dedup_id="x")
+    assert signal(new, "R2", weigh, "three", dedup_id="x"), "there is no saga yet"
+    drain_due()
+
+    assert status_of(saga) == ("COMPLETED", "")
+
+
+def test_a_late_signal_is_handled_as_the_version_of_its_saga_says(world: World, define):
+    old = define(Await(weigh, within=minutes(1), reads_only=True), Pivot(give_way), late_signal=LateSignal.IGNORE)
+    saga = begin(old, "R1")
+    drain_due()
+    let_time_pass(saga, minutes=2)
+    drain_due()
+    define(Await(weigh, reads_only=True), Pivot(give_way), version=2)
+
+    assert signal(old, "R1", weigh, 3, dedup_id="x")
+
+    assert status_of(saga) == ("COMPENSATED", "")
+    assert (saga.attention, Signal.objects.get().late) == ("", "IGNORE")
+
+
+def test_a_signal_that_code_without_the_plan_of_its_saga_stores_is_consumed_by_code_that_has_it(world: World, define):
+    """As a webhook that reaches a web process of before the deploy."""
+    define(Await(weigh, reads_only=True), Pivot(give_way))
+    new = define(Await(weigh, reads_only=True), Pivot(give_way), version=2)
+    saga = begin(new, "R1")
+    drain_due()
+
+    plan = registry.pop(("test.own", 2))
+    assert signal(new, "R1", weigh, 3, dedup_id="x")
+    assert outcome_of_audit()[0] == []
+    registry["test.own", 2] = plan
+    drain_due()
+
+    assert status_of(saga) == ("COMPLETED", "")
+
+
+def test_a_signal_for_a_saga_that_no_worker_knows_is_consumed_when_its_plan_is_back_and_it_is_resumed(
+    world: World, define
+):
+    define(Await(weigh, reads_only=True), Pivot(give_way))
+    new = define(Await(weigh, reads_only=True), Pivot(give_way), version=2)
+    saga = begin(new, "R1")
+    drain_due()
+
+    plan = registry.pop(("test.own", 2))
+    assert signal(new, "R1", weigh, 3, dedup_id="x")
+    drain_due()
+    saga.refresh_from_db()
+    assert (saga.suspend_reason, Signal.objects.get().consumed_at) == ("DEFINITION_MISMATCH", None)
+    registry["test.own", 2] = plan
+    operations.resume(saga.pk, operations.Request(uuid4(), staff("olga", "pause_saga"), "deployed", saga.version))
+    drain_due()
+
+    assert status_of(saga) == ("COMPLETED", "")
+    assert outcome_of_audit() == ([], [])
+
+
+def test_a_signal_for_another_step_does_not_wake_a_saga_whose_plan_is_gone(world: World, define):
+    waits = Await(weigh, reads_only=True), Await(count, reads_only=True), Pivot(give_way)
+    define(*waits)
+    new = define(*waits, version=2)
+    saga = begin(new, "R1")
+    drain_due()
+
+    plan = registry.pop(("test.own", 2))
+    assert signal(new, "R1", count, "three", dedup_id="x")
+    drain_due()
+    assert status_of(saga) == ("WAITING", "signal")
+    registry["test.own", 2] = plan
+    assert signal(new, "R1", weigh, 3, dedup_id="y")
+    drain_due()
+
+    assert status_of(saga) == ("COMPLETED", "")
 
 
 def outcome_of_audit() -> tuple[list[str], list[str]]:
