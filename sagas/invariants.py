@@ -162,6 +162,19 @@ SIGNALS_OF_ENDED_SAGAS_ARE_CONSUMED = Rule(
     """,
     orphan=True,
 )
+SIGNALS_FIND_THEIR_SAGA = Rule(
+    "A signal whose saga did not come within a day.",
+    """
+    SELECT NULL::uuid, signal.name || ' for ' || signal.definition || ' ' || signal.business_key,
+           'kept since ' || signal.received_at, 'a saga of that key'
+      FROM sagas_signal signal
+     WHERE signal.consumed_at IS NULL AND signal.late = ''
+       AND signal.received_at < statement_timestamp() - interval '1 day'
+       AND NOT EXISTS (SELECT FROM sagas_sagainstance saga
+                        WHERE (saga.definition, saga.business_key) = (signal.definition, signal.business_key))
+    """,
+    orphan=True,
+)
 
 RULES = (
     LOCKS_ARE_HELD_BY_LIVE_SAGAS,
@@ -176,6 +189,7 @@ RULES = (
     LIVE_SAGAS_ARE_KNOWN_TO_THIS_CODE,
     PAST_ITS_PIVOT_A_SAGA_GOES_FORWARD,
     SIGNALS_OF_ENDED_SAGAS_ARE_CONSUMED,
+    SIGNALS_FIND_THEIR_SAGA,
     THE_OUTBOX_IS_CARRIED,
     *TRAIL_RULES,
 )

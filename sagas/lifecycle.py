@@ -62,6 +62,16 @@ _PURGE = f"""
     DELETE FROM sagas_sagainstance s USING ended WHERE s.id = ended.id
 """  # noqa: S608 - made of constants
 
+# The signals that are kept for a saga are the few of `signal_buffered`.
+_PURGE_SIGNALS = """
+    DELETE FROM sagas_signal WHERE id IN (
+        SELECT id FROM sagas_signal kept
+        WHERE consumed_at IS NULL AND late = '' AND received_at < statement_timestamp() - %s AND NOT EXISTS (
+            SELECT FROM sagas_sagainstance s
+            WHERE s.definition = kept.definition AND s.business_key = kept.business_key)
+        LIMIT %s)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Inflight:
@@ -135,7 +145,24 @@ def purge(
     return purged
 
 
+def purge_signals(*, after: timedelta | None = None, batch: int = 1_000) -> int:
+    """Delete signals that were kept for longer than ``after`` and whose saga never came. Returns how many.
+
+    By default after as long as ended sagas are kept, in batches of one commit each. The auditor has told of them.
+    """
+    if after is None:
+        after = timedelta(days=settings.SAGAS_KEEP_DAYS)
+    purged = 0
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_PURGE_SIGNALS, [after, batch])
+            count = cursor.rowcount
+        purged += count
+        if count < batch:
+            return purged
+
+
 @periodic(every=minutes(60), limit=minutes(30))
 def purge_ended() -> dict[str, int]:
-    """The hourly purge, and what was denied long ago."""
-    return {"purged": purge(), "denials": denials.forget_old()}
+    """The hourly purge, with signals whose saga never came, and what was denied long ago."""
+    return {"purged": purge(), "signals": purge_signals(), "denials": denials.forget_old()}

@@ -159,6 +159,11 @@ BREAKS = [
         SIGNAL.format("test.trip", "undone", "parcel_back"),
     ),
     (
+        "SIGNALS_FIND_THEIR_SAGA",
+        None,
+        SIGNAL.format("test.return", "nobody", "parcel_back").replace("now()", "now() - interval '25 hours'"),
+    ),
+    (
         "THE_OUTBOX_IS_CARRIED",
         None,
         "INSERT INTO sagas_outboxevent (event_id, type, source, subject, time, data, correlation_id, due_at, attempts,"

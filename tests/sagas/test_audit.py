@@ -282,6 +282,20 @@ def test_an_orphaned_signal_is_listed_and_is_no_violation(sagas: dict[str, SagaI
     assert "1 orphans; nothing is wrong, but somebody should know:" in command()
 
 
+def test_a_signal_whose_saga_does_not_come_is_an_orphan_after_a_day(world: World) -> None:
+    signal(Return, "nobody", parcel_back, Parcel(3), dedup_id="young")
+    assert audit().orphans == ()
+    Signal.objects.update(received_at=now() - timedelta(hours=25))
+
+    for scope in (None, scope_of_next()):
+        report = audit(scope)
+        assert report.violations == ()
+        assert [orphan.subject for orphan in report.orphans] == ["parcel_back for test.return nobody"]
+
+    begin_return("nobody")
+    assert audit().orphans == ()
+
+
 def test_of_one_rule_a_hundred_rows_are_listed(world: World) -> None:
     with connection.cursor() as cursor:
         cursor.execute(

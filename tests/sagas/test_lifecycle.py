@@ -8,15 +8,16 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models.functions import Now
 
-from sagas import definition
+from sagas import definition, lifecycle
 from sagas.driver import drain_due
-from sagas.lifecycle import inflight, purge
+from sagas.lifecycle import inflight, purge, purge_ended, purge_signals
 from sagas.models import Operation, SagaEvent, SagaInstance, SagaStep, Signal, StepAttempt
 from sagas.outcomes import Refused, Transient
 from sagas.services import signal
 from tests.sagas.conftest import begin_trip, run_trip
-from tests.sagas.plans import Parcel, Return, Trip, World, parcel_back
+from tests.sagas.plans import Parcel, Return, Trip, World, inspection, parcel_back
 from tests.sagas.test_signals import begin_return
 
 DAY = timedelta(days=1)
@@ -116,6 +117,33 @@ def test_the_signals_of_a_saga_go_with_it(world: World):
     assert purge(after=30 * DAY) == 1
 
     assert not Signal.objects.exists()
+
+
+def test_a_signal_whose_saga_never_came_goes_when_it_is_as_old_as_sagas_get(world: World, settings):
+    settings.SAGAS_KEEP_DAYS = 30
+    begin_return("waits")
+    for number, key in enumerate(("nobody", "nobody", "nobody", "waits", "young")):
+        signal(Return, key, inspection, "good", dedup_id=str(number))
+    Signal.objects.exclude(business_key="young").update(received_at=Now() - 31 * DAY)
+
+    assert purge_signals(batch=2) == 3
+
+    assert set(Signal.objects.values_list("business_key", flat=True)) == {"waits", "young"}
+    Signal.objects.filter(business_key="young").update(received_at=Now() - 31 * DAY)
+    assert purge_ended() == {"purged": 0, "signals": 1, "denials": 0}
+
+
+def test_the_purge_of_signals_reads_only_those_that_are_kept(world: World):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO sagas_signal (definition, business_key, name, dedup_id, payload, received_at, consumed_at,"
+            " late) SELECT 'x', n, 'y', 'z', '1', now(), now(), '' FROM generate_series(1, 5000) n"
+        )
+        cursor.execute("ANALYZE sagas_signal")
+        cursor.execute(f"EXPLAIN {lifecycle._PURGE_SIGNALS}", [DAY, 1000])
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+
+    assert "signal_buffered" in plan
 
 
 @pytest.mark.parametrize("touched", ["operation", "attention", "waived", "abandoned"])
