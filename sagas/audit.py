@@ -38,7 +38,8 @@ PATIENCE = minutes(10)
 class Violation:
     """A rule that does not hold: which, for what, and the two values that disagree.
 
-    An orphan is nothing that went wrong, but somebody should know of it.
+    An orphan is nothing that went wrong, but somebody should know of it. What is unseen could not be
+    looked at, so that nobody knows.
     """
 
     rule: str
@@ -47,6 +48,7 @@ class Violation:
     expected: str
     saga: UUID | None = None
     orphan: bool = False
+    unseen: bool = False
 
     @property
     def link(self) -> str:
@@ -82,6 +84,7 @@ class Rule:
     sentence: str
     sql: str
     orphan: bool = False
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Report:
     seconds: float
     violations: tuple[Violation, ...]
     orphans: tuple[Violation, ...] = field(default=())
+    unseen: tuple[Violation, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -101,12 +105,13 @@ class Report:
             "seconds": round(self.seconds, 3),
             "violations": [_violation_json(violation) for violation in self.violations],
             "orphans": [_violation_json(violation) for violation in self.orphans],
+            "unseen": [_violation_json(violation) for violation in self.unseen],
         }
 
 
 def _violation_json(violation: Violation) -> dict[str, Any]:
     values = {**asdict(violation), "saga": str(violation.saga) if violation.saga else None, "link": violation.link}
-    del values["orphan"]
+    del values["orphan"], values["unseen"]
     return values
 
 
@@ -170,7 +175,7 @@ def broken(rules: Iterable[Rule], scope: Scope, **parameters: Any) -> Iterator[V
         for rule in rules:
             cursor.execute(f"{SCOPE} {rule.sql} LIMIT {MOST}", values)
             for saga, subject, found, expected in cursor.fetchall():
-                yield Violation(rule.sentence, subject, _word(found), _word(expected), saga, rule.orphan)
+                yield Violation(rule.sentence, subject, _word(found), _word(expected), saga, rule.orphan, rule.unseen)
 
 
 def _word(value: Any) -> str:
@@ -201,8 +206,9 @@ def audit(scope: Scope | None = None, *, statement_limit: timedelta = PATIENCE) 
         at=at,
         since=scope.since,
         seconds=monotonic() - started,
-        violations=tuple(violation for violation in found if not violation.orphan),
+        violations=tuple(violation for violation in found if not (violation.orphan or violation.unseen)),
         orphans=tuple(violation for violation in found if violation.orphan),
+        unseen=tuple(violation for violation in found if violation.unseen),
     )
 
 

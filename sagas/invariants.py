@@ -73,6 +73,19 @@ COMPENSATED_MEANS_NO_EFFECT_IS_LEFT = planned_rule(
                      AND step.compensation NOT IN ('SUCCEEDED', 'WAIVED') END
     """,
 )
+# The rules that read ``plan`` pass over a saga whose own version is not there, whatever carried it on.
+PLANS_OF_THE_AUDITED_ARE_KNOWN = planned_rule(
+    "Sagas that ended or go backward are held against the plan of their version.",
+    """
+    SELECT NULL::uuid, definition || ' version ' || definition_version, count(*) || ' sagas',
+           'code with the plan of that version'
+      FROM scope
+     WHERE (backward OR status IN ('COMPLETED', 'COMPENSATED'))
+       AND (definition, definition_version) NOT IN (SELECT definition, version FROM plan)
+     GROUP BY definition, definition_version
+    """,
+    unseen=True,
+)
 
 # --- while it lives -------------------------------------------------------------------------------
 
@@ -183,6 +196,7 @@ RULES = (
     ENDED_SAGAS_WAIT_FOR_NOTHING,
     COMPLETED_MEANS_EVERY_STEP_IS_DONE,
     COMPENSATED_MEANS_NO_EFFECT_IS_LEFT,
+    PLANS_OF_THE_AUDITED_ARE_KNOWN,
     LIVE_SAGAS_HAVE_ONE_REASON_NOT_TO_MOVE,
     DUE_SAGAS_ARE_TAKEN_UP,
     SIGNALS_WAKE_WHO_WAITS,

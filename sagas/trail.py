@@ -15,9 +15,9 @@ _PLAN = """
 """
 
 
-def planned_rule(sentence: str, sql: str) -> Rule:
+def planned_rule(sentence: str, sql: str, *, unseen: bool = False) -> Rule:
     """A rule whose query also reads ``plan``, one row a step of every plan that this code knows."""
-    return Rule(sentence, f"{_PLAN} {sql}")
+    return Rule(sentence, f"{_PLAN} {sql}", unseen=unseen)
 
 
 # --- attempts -------------------------------------------------------------------------------------

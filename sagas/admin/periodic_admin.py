@@ -41,7 +41,8 @@ class PeriodicJobAdmin(ReadOnlyAdmin):
             report["seconds"],
             f"with all that ended since {report['since']}" if report["since"] else "everything",
         )
-        return head + _table("Violations", report["violations"]) + _table("Orphans", report["orphans"])
+        found = _table("Violations", report["violations"]) + _table("Orphans", report["orphans"])
+        return head + found + _table("Could not be looked at", report.get("unseen", []))
 
 
 def outcome_of(job: PeriodicJob) -> str:
@@ -53,6 +54,8 @@ def outcome_of(job: PeriodicJob) -> str:
         return "" if job.last_result is None else pretty_json(job.last_result)
     wrong, orphans = len(report["violations"]), len(report["orphans"])
     words = f"{wrong} violations" if wrong else "nothing is wrong"
+    if report.get("unseen"):
+        words += " in what was looked at, which is not everything"
     return f"{words}, {orphans} orphans" if orphans else words
 
 

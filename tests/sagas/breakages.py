@@ -77,6 +77,7 @@ BREAKS = [
         "moving",
         "UPDATE sagas_sagainstance SET wake_at = now() - interval '6 minutes' WHERE id = %(saga)s",
     ),
+    ("PLANS_OF_THE_AUDITED_ARE_KNOWN", None, "UPDATE sagas_sagainstance SET definition_version = 9 WHERE backward"),
     ("SIGNALS_WAKE_WHO_WAITS", "waiting", SIGNAL.format("test.return", "waiting", "parcel_back")),
     (
         "LIVE_SAGAS_ARE_KNOWN_TO_THIS_CODE",

@@ -34,8 +34,12 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(report.orphans)} orphans; nothing is wrong, but somebody should know:")
         for orphan in report.orphans:
             self.stdout.write(_line(orphan))
+        if report.unseen:
+            self.stdout.write("Not everything could be looked at:")
+        for unseen in report.unseen:
+            self.stdout.write(_line(unseen))
         if not report.violations:
-            self.stdout.write("Nothing is wrong.")
+            self.stdout.write("Nothing is wrong in what was looked at." if report.unseen else "Nothing is wrong.")
 
 
 def _line(violation: Violation) -> str:
