@@ -6,6 +6,7 @@ A Unix socket in the data folder; one line asked, the answer's lines back.
 import socket
 from pathlib import Path
 
+from config.embedded.service import ServiceFailed
 from config.embedded.sockets import make_private, socket_folder
 from config.up.options import CannotStart
 from config.up.supervisor import Part, Supervisor
@@ -57,7 +58,10 @@ def carry_out(supervisor: Supervisor, question: str) -> str:
     if verb == "stop":
         supervisor.stop_part(parts[name])
     elif verb == "start":
-        supervisor.start_part(parts[name])
+        try:
+            supervisor.start_part(parts[name])
+        except ServiceFailed as failure:
+            return f"{failure} It is stopped again; the others run on."
     return state(parts[name])
 
 

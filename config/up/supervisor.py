@@ -90,7 +90,9 @@ class Supervisor:
             self.turn()
             self.start_again_if_ended(part)
             if part.quick_ends >= START_ATTEMPTS:
-                raise ServiceFailed(f"{part.name} ended {part.quick_ends} times while starting: its words are above.")
+                raise ServiceFailed(
+                    f"{part.name} ended {part.quick_ends} times while starting: what it printed says why."
+                )
             if time.monotonic() > give_up_at:
                 raise ServiceFailed(f"{part.name} was not ready after {START_SECONDS:g} seconds.")
 
@@ -180,11 +182,18 @@ class Supervisor:
         self.stop_parts([part])
 
     def start_part(self, part: Part) -> None:
-        """Start one part that was stopped. A running one is left alone."""
+        """Start one part that was stopped. A running one is left alone.
+
+        Raise `ServiceFailed` if it does not get ready, as web without PostgreSQL; it is stopped again then.
+        """
         if part.process is None:
             part.quick_ends = 0
             self.launch(part)
-            self.wait_until_ready(part)
+            try:
+                self.wait_until_ready(part)
+            except ServiceFailed:
+                self.stop_part(part)
+                raise
 
     # Output
 

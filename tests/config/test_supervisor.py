@@ -168,6 +168,37 @@ def test_one_part_stops_and_starts_by_name_and_the_others_stay(supervisor):
     assert carry_out(supervisor, "start bank") == answer
 
 
+def test_a_part_that_does_not_get_ready_by_name_is_stopped_again_and_ends_no_other(supervisor, monkeypatch):
+    """As web does while PostgreSQL is stopped."""
+    monkeypatch.setattr(supervision, "START_SECONDS", 0.2)
+    database = ["up"]
+    supervisor.start_stages([(python("web", SLEEP, is_ready=lambda: bool(database)), python("worker", SLEEP))])
+    worker = pid_of(supervisor, "worker")
+    carry_out(supervisor, "stop web")
+    database.clear()
+
+    answer = carry_out(supervisor, "start web")
+
+    assert answer == "web was not ready after 0.2 seconds. It is stopped again; the others run on."
+    assert carry_out(supervisor, "status") == f"web: stopped\nworker: running (process {worker})"
+    database.append("up")
+    assert carry_out(supervisor, "start web").startswith("web: running")
+
+
+def test_a_part_that_keeps_ending_when_started_by_name_is_stopped_and_ends_no_other(supervisor):
+    supervisor.start_stages([(python("bank", SLEEP),)])
+    (web,) = supervisor.launch_stage((python("web", "raise SystemExit(1)", is_ready=lambda: False),))
+    supervisor.stop_part(web)
+
+    answer = carry_out(supervisor, "start web")
+
+    assert answer == (
+        "web ended 3 times while starting: what it printed says why. It is stopped again; the others run on."
+    )
+    watch_until(supervisor, lambda: True)
+    assert carry_out(supervisor, "status") == f"bank: running (process {pid_of(supervisor, 'bank')})\nweb: stopped"
+
+
 def test_an_unknown_part_gets_the_names_of_the_known_ones(supervisor):
     supervisor.start_stages([(python("bank", SLEEP),)])
 
