@@ -18,7 +18,7 @@ from sagas import failpoints
 from sagas import services as sagas
 from sagas.choreography import outbox
 from sagas.choreography.events import Delivery, Event
-from sagas.choreography.flows import follow
+from sagas.choreography.flows import reschedule_end
 from sagas.choreography.subscriptions import subscribers
 from sagas.locks import OnConflict
 from sagas.turns import WEATHER, session_ended
@@ -71,7 +71,7 @@ def deliver(event: Event) -> None:
             actor="events",
         )
     if is_new:
-        follow(event)
+        reschedule_end(event)
 
 
 class LocalBroker:

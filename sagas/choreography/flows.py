@@ -58,14 +58,14 @@ flows: list[Flow] = []
 
 
 def declare(flow: Flow) -> Flow:
-    """Make a flow known: its events are followed, and its page can be drawn."""
+    """Make a flow known: its events put off when it counts as quiet, and its page can be drawn."""
     if any(other.name == flow.name for other in flows):
         raise ValueError(f"The flow {flow.name} is declared twice.")
     flows.append(flow)
     return flow
 
 
-def follow(event: Event) -> None:
+def reschedule_end(event: Event) -> None:
     """The flow of this event is not quiet: its patience starts anew. In the commit that delivers the event."""
     for flow in flows:
         if event.type in flow.types:
