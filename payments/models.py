@@ -113,6 +113,7 @@ class GatewayEvent(models.Model):
         SUPERSEDED = "SUPERSEDED", "nothing new"
         LATE = "LATE", "money to be given back"
         OPEN = "OPEN", "needs a person"
+        EXPIRED = "EXPIRED", "given up, never cleared up"
 
     event_id = models.CharField(max_length=100, unique=True)
     kind = models.CharField(max_length=100)
@@ -121,19 +122,23 @@ class GatewayEvent(models.Model):
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RECEIVED)
     note = models.CharField(max_length=300, blank=True, default="")
     received_at = models.DateTimeField(auto_now_add=True)
+    tried_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=["RECEIVED", "APPLIED", "SUPERSEDED", "LATE", "OPEN"]),
+                condition=Q(status__in=["RECEIVED", "APPLIED", "SUPERSEDED", "LATE", "OPEN", "EXPIRED"]),
                 name="gateway_event_status_known",
             ),
         ]
         indexes = [
             models.Index(
-                fields=["id"], condition=Q(status__in=["RECEIVED", "LATE", "OPEN"]), name="gateway_event_unsettled"
+                F("tried_at").asc(nulls_first=True),
+                F("id"),
+                condition=Q(status__in=["RECEIVED", "LATE", "OPEN"]),
+                name="gateway_event_unsettled",
             ),
             models.Index(fields=["status", "-id"], name="gateway_event_by_status"),
             models.Index(fields=["reference"], condition=~Q(reference=""), name="gateway_event_by_reference"),

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +24,8 @@ from payments.late_money import is_on_its_way_back
 from payments.models import GatewayEvent, Payment, Refund
 
 TOLERANCE_SECONDS = 300
+# Longer than any saga of an order waits, and than the sender repeats an event.
+KEPT_OPEN = timedelta(days=30)
 Status = Payment.Status
 EventStatus = GatewayEvent.Status
 _SETTLED = (EventStatus.APPLIED, EventStatus.SUPERSEDED)
@@ -73,11 +76,13 @@ def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None 
 
 
 def apply_pending_events(limit: int = 500) -> list[EventReceipt]:
-    """Apply stored events that no one finished, and try those again for which nothing was found. Returns them.
+    """Apply stored events that no one finished, and try the open ones again. Returns those that were settled.
 
-    Those of late money are returned until it is given back.
+    Those that were never tried come first, then those that were not for the longest: however many stay open, each
+    has its turn. Open ones are given up after `KEPT_OPEN`.
+    Those of late money are returned until it is given back, too.
     """
-    pending = GatewayEvent.objects.filter(status__in=_UNSETTLED).order_by("id")
+    pending = GatewayEvent.objects.filter(status__in=_UNSETTLED).order_by(F("tried_at").asc(nulls_first=True), "id")
     applied = [(event, _apply(event.event_id)) for event in pending[:limit]]
     return [
         EventReceipt(event.event_id, False, event.reference, status)
@@ -89,14 +94,18 @@ def apply_pending_events(limit: int = 500) -> list[EventReceipt]:
 @transaction.atomic
 def _apply(event_id: str) -> str:
     event = GatewayEvent.objects.select_for_update().get(event_id=event_id)
-    if event.status in _SETTLED:
+    if event.status in (*_SETTLED, EventStatus.EXPIRED):
         return event.status
     try:
         status, note = _transition(event.kind, json.loads(event.payload)["data"]["object"])
     except (KeyError, TypeError, AttributeError) as error:
         status, note = EventStatus.OPEN, f"cannot be read: {error}"
-    settled_at = Now() if status in _SETTLED else None
-    GatewayEvent.objects.filter(pk=event.pk).update(status=status, note=note[:300], settled_at=settled_at)
+    if status == EventStatus.OPEN and datetime.now(UTC) - event.received_at > KEPT_OPEN:
+        status, note = EventStatus.EXPIRED, f"given up after {KEPT_OPEN.days} days: {note}"
+    settled_at = None if status in _UNSETTLED else Now()
+    GatewayEvent.objects.filter(pk=event.pk).update(
+        status=status, note=note[:300], tried_at=Now(), settled_at=settled_at
+    )
     return status
 
 

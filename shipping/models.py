@@ -5,7 +5,7 @@ that came first). `services` and `webhooks` are the only writers, by conditional
 """
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 
 class Shipment(models.Model):
@@ -94,6 +94,7 @@ class TrackingEvent(models.Model):
         APPLIED = "APPLIED", "applied"
         SUPERSEDED = "SUPERSEDED", "nothing new"
         OPEN = "OPEN", "needs a person"
+        EXPIRED = "EXPIRED", "given up, never cleared up"
 
     event_id = models.CharField(max_length=100, unique=True)
     tracking_code = models.CharField(max_length=100, blank=True)
@@ -103,19 +104,25 @@ class TrackingEvent(models.Model):
     status = models.CharField(max_length=16, choices=Status.choices)
     note = models.CharField(max_length=300, blank=True, default="")
     received_at = models.DateTimeField(auto_now_add=True)
+    tried_at = models.DateTimeField(null=True)
     settled_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(status__in=["RECEIVED", "APPLIED", "SUPERSEDED", "OPEN"]),
+                condition=Q(status__in=["RECEIVED", "APPLIED", "SUPERSEDED", "OPEN", "EXPIRED"]),
                 name="tracking_event_status_known",
             ),
         ]
         indexes = [
             models.Index(fields=["tracking_code", "id"], name="tracking_event_by_code"),
-            models.Index(fields=["id"], condition=Q(status__in=["RECEIVED", "OPEN"]), name="tracking_event_unsettled"),
+            models.Index(
+                F("tried_at").asc(nulls_first=True),
+                F("id"),
+                condition=Q(status__in=["RECEIVED", "OPEN"]),
+                name="tracking_event_unsettled",
+            ),
             models.Index(fields=["status", "-id"], name="tracking_event_by_status"),
         ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from shipping.exceptions import InvalidEvent
@@ -21,7 +22,10 @@ from shipping.models import Shipment, TrackingEvent
 
 # EasyPost signs no time of sending and retries for long: the event's own time is the age.
 TOLERANCE = timedelta(days=3)
+# Longer than any saga of an order waits, and than the sender repeats an event.
+KEPT_OPEN = timedelta(days=30)
 EventStatus = TrackingEvent.Status
+_SETTLED = (EventStatus.APPLIED, EventStatus.SUPERSEDED)
 _ORDER = list(Shipment.Tracking.values)
 
 _STORE = """
@@ -73,13 +77,17 @@ def receive_event(body: bytes, signature: str, *, secrets: Iterable[str] | None 
 
 
 def apply_pending_events(limit: int = 500) -> list[EventReceipt]:
-    """Apply stored events that no one finished, and try those again for which nothing was found. Returns them."""
+    """Apply stored events that no one finished, and try the open ones again. Returns those that were settled.
+
+    Those that were never tried come first, then those that were not for the longest: however many stay open, each
+    has its turn. Open ones are given up after `KEPT_OPEN`.
+    """
     receipts = []
-    pending = TrackingEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN]).order_by("id")
-    for event in pending[:limit]:
+    pending = TrackingEvent.objects.filter(status__in=[EventStatus.RECEIVED, EventStatus.OPEN])
+    for event in pending.order_by(F("tried_at").asc(nulls_first=True), "id")[:limit]:
         _apply(event.event_id)
         receipt = _receipt(event.event_id, is_new=False)
-        if receipt.status in (EventStatus.APPLIED, EventStatus.SUPERSEDED):
+        if receipt.status in _SETTLED:
             receipts.append(receipt)
     return receipts
 
@@ -99,11 +107,13 @@ def _receipt(event_id: str, *, is_new: bool) -> EventReceipt:
 @transaction.atomic
 def _apply(event_id: str) -> str:
     event = TrackingEvent.objects.select_for_update().get(event_id=event_id)
-    if event.status in (EventStatus.APPLIED, EventStatus.SUPERSEDED):
+    if event.status in (*_SETTLED, EventStatus.EXPIRED):
         return event.status
     status, note = _transition(event)
+    if status == EventStatus.OPEN and datetime.now(UTC) - event.received_at > KEPT_OPEN:
+        status, note = EventStatus.EXPIRED, f"given up after {KEPT_OPEN.days} days: {note}"
     settled_at: Any = None if status == EventStatus.OPEN else Now()
-    TrackingEvent.objects.filter(pk=event.pk).update(status=status, note=note, settled_at=settled_at)
+    TrackingEvent.objects.filter(pk=event.pk).update(status=status, note=note, tried_at=Now(), settled_at=settled_at)
     return status
 
 

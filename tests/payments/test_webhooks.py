@@ -3,6 +3,7 @@ import hmac
 import itertools
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -13,6 +14,7 @@ from payments.exceptions import InvalidEvent
 from payments.gateway import Authorization, Capture, RefundReceipt
 from payments.models import GatewayEvent, Payment, Refund
 from payments.selectors import money_violations
+from payments.webhooks import KEPT_OPEN
 from tests.racing import race
 
 pytestmark = pytest.mark.django_db
@@ -195,6 +197,43 @@ def test_an_event_stored_by_a_worker_that_died_is_applied_when_the_bank_sends_it
 
     assert (receipt.is_new, receipt.status) == (False, "APPLIED")
     assert status() == "VOIDED"
+
+
+def test_events_that_stay_open_keep_no_other_from_its_turn():
+    for number in range(3):
+        receive(event("payment_intent.succeeded", intent(metadata={"reference": "S-9"}), f"evt_{number}"))
+    GatewayEvent.objects.create(event_id="evt_died", kind="payment_intent.canceled", payload=CANCELLED.decode())
+
+    told = [[receipt.event_id for receipt in services.apply_pending_events(limit=2)] for _ in range(2)]
+
+    assert told == [["evt_died"], []]
+    tried = GatewayEvent.objects.filter(status="OPEN").order_by("tried_at").values_list("event_id", flat=True)
+    assert list(tried) == ["evt_0", "evt_1", "evt_2"]
+
+
+def test_what_nobody_cleared_up_in_a_month_is_given_up_and_says_why():
+    receive(event("payment_intent.succeeded", intent(amount=5, amount_received=5)))
+    GatewayEvent.objects.update(received_at=datetime.now(UTC) - KEPT_OPEN + timedelta(hours=1))
+    services.apply_pending_events()
+    assert GatewayEvent.objects.get().status == "OPEN"
+
+    GatewayEvent.objects.update(received_at=datetime.now(UTC) - KEPT_OPEN)
+
+    assert services.apply_pending_events() == []
+    stored = GatewayEvent.objects.get()
+    assert stored.status == "EXPIRED"
+    assert stored.note == "given up after 30 days: amount or currency differ from what was asked"
+    assert stored.settled_at is not None
+
+
+def test_money_to_be_given_back_is_never_given_up():
+    services.begin_void("S-1")
+    services.record_voided("S-1")
+    receive(CAPTURED)
+
+    GatewayEvent.objects.update(received_at=datetime.now(UTC) - 2 * KEPT_OPEN)
+
+    assert [receipt.is_late_money for receipt in services.apply_pending_events()] == [True]
 
 
 def test_a_refund_is_recorded_by_who_asked_for_it_and_not_by_its_webhook():

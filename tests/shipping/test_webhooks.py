@@ -11,6 +11,7 @@ from shipping.carrier import Address, Booking
 from shipping.exceptions import InvalidEvent
 from shipping.models import Shipment, TrackingEvent
 from shipping.selectors import shipment_of
+from shipping.webhooks import KEPT_OPEN
 
 pytestmark = pytest.mark.django_db
 
@@ -70,6 +71,34 @@ def test_news_of_an_unknown_parcel_waits_for_its_shipment():
 
     assert [(r.reference, r.tracking_status) for r in services.apply_pending_events()] == [("S-2", "in_transit")]
     assert shipment_of("S-2").tracking_status == "in_transit"
+
+
+def test_events_that_stay_open_keep_no_other_from_its_turn():
+    for number in range(3):
+        receive(news("in_transit", f"evt_{number}", code="NOBODYS"))
+    TrackingEvent.objects.create(
+        event_id="evt_died", tracking_code="TRACK1", tracking_status="in_transit", payload="{}", status="RECEIVED"
+    )
+
+    told = [[receipt.event_id for receipt in services.apply_pending_events(limit=2)] for _ in range(2)]
+
+    assert told == [["evt_died"], []]
+    tried = TrackingEvent.objects.filter(status="OPEN").order_by("tried_at").values_list("event_id", flat=True)
+    assert list(tried) == ["evt_0", "evt_1", "evt_2"]
+
+
+def test_what_nobody_cleared_up_in_a_month_is_given_up_and_says_why():
+    receive(news("in_transit", "evt_1", code="NOBODYS"))
+    TrackingEvent.objects.update(received_at=datetime.now(UTC) - KEPT_OPEN + timedelta(hours=1))
+    services.apply_pending_events()
+    assert TrackingEvent.objects.get().status == "OPEN"
+
+    TrackingEvent.objects.update(received_at=datetime.now(UTC) - KEPT_OPEN)
+
+    assert services.apply_pending_events() == []
+    event = TrackingEvent.objects.get()
+    assert (event.status, event.note) == ("EXPIRED", "given up after 30 days: no shipment with this tracking code")
+    assert event.settled_at is not None
 
 
 def test_a_cancelled_parcel_that_moves_is_left_to_a_person():
