@@ -17,12 +17,16 @@ from sagas.audit import Rule, Scope, Violation, auditor, broken
 CHECKOUTS = ("shop.checkout", "shop.choreographed_checkout")
 
 # The orders that the scope is about, each with its checkout, and their parcels: the first, and one for each address
-# that was asked for. `rests` says that no saga holds the order.
+# that was asked for. `rests` says that no saga holds the order. An order whose refund failed is always among them:
+# banks tell it days after its last saga has ended.
 _ORDERS = """
     , numbers AS (
         SELECT number FROM shop_order WHERE status = 'pending' OR %(everything)s
         UNION SELECT saga.data ->> 'order_number' FROM scope JOIN sagas_sagainstance saga USING (id)
-         WHERE scope.definition LIKE 'shop.%%' AND NOT %(everything)s),
+         WHERE scope.definition LIKE 'shop.%%' AND NOT %(everything)s
+        UNION SELECT payment.reference FROM payments_refund refund JOIN payments_payment payment
+            ON payment.id = refund.payment_id AND payment.refunded_amount < payment.captured_amount
+         WHERE refund.status = 'FAILED'),
     orders AS (
         SELECT o.id, o.number, o.mode, o.parcel, o.status, o.total_amount, o.currency, checkout.id AS saga,
                checkout.backward, checkout.status AS checkout,

@@ -1,5 +1,6 @@
 """The auditor on the real shop: nothing is wrong in a healthy run, and each rule goes red when its rows are broken."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,8 @@ from django.db import connection, transaction
 from django.utils.timezone import now
 
 from inventory.models import Reservation
+from payments import services as payments
+from payments.models import GatewayEvent, Refund
 from sagas.attempts import Call
 from sagas.audit import Rule, Scope, audit, check
 from sagas.driver import drain_due
@@ -257,6 +260,24 @@ def test_the_audit_of_late_finds_the_order_of_a_later_saga(orders: dict[str, Ord
 
     found = {(violation.rule, violation.saga) for violation in check(Scope(now() - timedelta(minutes=1)))}
 
+    assert found == {(RULES["RETURNED_ORDERS_ARE_PAID_BACK"].sentence, saga_of(order).pk)}
+
+
+def test_the_audit_of_late_finds_money_that_the_bank_could_not_give_back(orders: dict[str, Order]) -> None:
+    """All sagas of the order ended days ago; so long it can take a bank to tell."""
+    order = orders["returned"]
+    SagaInstance.objects.filter(ended_at__isnull=False).update(ended_at=now() - timedelta(days=2))
+    refund = Refund.objects.get(payment__reference=order.number)
+    told = {"id": refund.refund_id, "amount": refund.amount, "status": "failed"}
+    told |= {"metadata": {"refund_reference": refund.refund_reference}}
+    payload = json.dumps({"data": {"object": told}})
+    GatewayEvent.objects.create(event_id="evt_failed", kind="refund.failed", payload=payload)
+    lately = Scope(now() - timedelta(minutes=1))
+    assert list(check(lately)) == []
+
+    payments.apply_pending_events()
+
+    found = {(violation.rule, violation.saga) for violation in check(lately)}
     assert found == {(RULES["RETURNED_ORDERS_ARE_PAID_BACK"].sentence, saga_of(order).pk)}
 
 
