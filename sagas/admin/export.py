@@ -20,6 +20,4 @@ def export_of(page: SagaPage, reader: AbstractBaseUser | AnonymousUser) -> dict[
             "in_line": {str(lock.row): [str(saga.pk) for saga in lock.in_line] for lock in page.locks},
         }
     )
-    document = saga_document(page.saga.pk, reader)
-    operations = [{**done, "detail": redact_values(done["detail"])} for done in document["operations"]]
-    return {**document, "operations": operations, **exported}
+    return {**saga_document(page.saga.pk, reader), **exported}

@@ -75,6 +75,7 @@ class SagaPage:
     whole: bool
     status: SafeString
     why: str
+    attention: str
     subject_url: str
     live: bool
     seconds: int
@@ -113,6 +114,7 @@ def page_of(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser, *, whole
         whole=whole,
         status=badge(saga.status),
         why=redact(waiting_words(saga)),
+        attention=redact(saga.attention),
         subject_url=subject_url(saga),
         live=saga.ended_at is None,
         seconds=2 if saga.wake_at else 10,

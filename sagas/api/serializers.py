@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from sagas.models import Operation, SagaEvent, SagaInstance, SemanticLock, StepAttempt
+from sagas.redaction import redact, redact_values
 from sagas.selectors import waiting_words
 from sagas.states import ActionStatus, CompensationStatus, SagaStatus
 
@@ -26,6 +27,7 @@ class SagaFilter(serializers.Serializer[Any]):
 class SagaSerializer(serializers.ModelSerializer[SagaInstance]):
     key = serializers.CharField(source="business_key")
     waiting_on = serializers.SerializerMethodField(help_text="Why it does not move, or what it does, in one sentence.")
+    attention = serializers.SerializerMethodField(help_text="What a person has to look at; empty if nothing.")
     failure = serializers.JSONField(allow_null=True, help_text="The first failure: step, code, message.")
 
     class Meta:
@@ -51,7 +53,10 @@ class SagaSerializer(serializers.ModelSerializer[SagaInstance]):
         )
 
     def get_waiting_on(self, saga: SagaInstance) -> str:
-        return waiting_words(saga)
+        return redact(waiting_words(saga))
+
+    def get_attention(self, saga: SagaInstance) -> str:
+        return redact(saga.attention)
 
 
 class StepSerializer(serializers.Serializer[Any]):
@@ -96,8 +101,16 @@ class LockSerializer(serializers.ModelSerializer[SemanticLock]):
         fields = ("resource_type", "resource_id", "taken_at")
 
 
+class _Redacted(serializers.JSONField):
+    """JSON with secrets blotted out, for every program: API, commands and the export of a saga's page."""
+
+    def to_representation(self, value: Any) -> Any:
+        return redact_values(super().to_representation(value))
+
+
 class OperationSerializer(serializers.ModelSerializer[Operation]):
     actor = serializers.CharField(source="actor.username")
+    detail = _Redacted(help_text="What it was about: a receipt, what was different, ...; redacted.")
 
     class Meta:
         model = Operation

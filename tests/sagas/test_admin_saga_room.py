@@ -1,11 +1,13 @@
 """What the page of a saga shows besides its plan: the picture, the timeline, the rows it touched, who waits, a file."""
 
 import json
+from io import StringIO
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import transaction
 from django.utils.timezone import now
 
@@ -227,6 +229,31 @@ def test_the_export_has_everything_and_no_secret(viewer: User) -> None:
         "send_ticket",
     ]
     assert "pi_1_secret" not in text_of(client_of(viewer).get(url("change", saga)))
+
+
+@pytest.mark.parametrize("where", ["page", "export", "API", "command"])
+def test_what_people_did_is_told_without_secrets_wherever_it_is_read(viewer: User, where: str) -> None:
+    saga = trip("down")
+    receipt = {"intent_id": "pi_1", "client_secret": "abcdefgh"}
+    SagaInstance.objects.filter(pk=saga.pk).update(attention="pi_1_secret_abcdefgh came late")
+    Operation.objects.create(
+        id=uuid4(), saga=saga, name="resolve", actor=viewer, reason="seen", detail={"receipt": receipt}, at=now(),
+        status_before="SUSPENDED", status_after="RUNNING", version_after=2,
+    )  # fmt: skip
+
+    if where == "command":
+        out = StringIO()
+        call_command("sagas", "show", str(saga.pk), "--json", stdout=out)
+        told = out.getvalue()
+    else:
+        address = (
+            f"/api/v1/sagas/{saga.pk}/" if where == "API" else url("export" if where == "export" else "change", saga)
+        )
+        told = text_of(client_of(viewer).get(address))
+
+    assert "[secret]" in told
+    assert "intent_id" in told
+    assert "abcdefgh" not in told
 
 
 @pytest.mark.parametrize("name", ["change", "live", "export"])
