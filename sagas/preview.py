@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.apps import apps
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import OperationalError, connection, transaction
 from msgspec.structs import replace
 
@@ -23,6 +24,7 @@ from sagas.operating import plan_of, refusals
 from sagas.outcomes import Outcome, OutcomeKind
 from sagas.plan import PlannedStep
 from sagas.redaction import redact
+from sagas.roles import view_permission
 from sagas.states import Side
 from sagas.steps import Remote, name_of
 from sagas.store import LoadedSaga
@@ -44,11 +46,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """One row as it is now and as it would be. ``kind``: changed, new or gone."""
+    """One row as it is now and as it would be. ``kind``: changed, new or gone; ``permission``: who may see it."""
 
     table: str
     row: str
     kind: str
+    permission: str
     differences: list[Difference]
 
 
@@ -82,8 +85,11 @@ class WayBack:
     stopped: str = ""
 
 
-def way_back(saga_id: UUID) -> WayBack:
-    """What turning a saga back would do. Raises `OperationRefused` where it cannot be turned back, `UnknownSaga`."""
+def way_back(saga_id: UUID, reader: AbstractBaseUser | AnonymousUser | None = None) -> WayBack:
+    """What turning a saga back would do. Raises `OperationRefused` where it cannot be turned back, `UnknownSaga`.
+
+    Rows of tables that ``reader`` may not view are named and not shown; at a terminal nobody in particular reads.
+    """
     with rolled_back() as until:
         saga = _take_up(saga_id)
         plan = plan_of(saga)
@@ -94,7 +100,18 @@ def way_back(saga_id: UUID) -> WayBack:
         while not saga.state.terminal and not found.stopped:
             saga = _undo_next(saga, found, until)
         found.ends_as = saga.state.status if saga.state.terminal else ""
+    if reader is not None:
+        found.undone = [_as_seen_by(reader, undone) for undone in found.undone]
     return found
+
+
+def _as_seen_by(reader: AbstractBaseUser | AnonymousUser, undone: Undone) -> Undone:
+    shown = [change for change in undone.changes if reader.has_perm(change.permission)]  # type: ignore[union-attr]
+    if len(shown) == len(undone.changes):
+        return undone
+    hidden = dict.fromkeys(change.table for change in undone.changes if change not in shown)
+    note = f"{undone.note} It changes rows that you may not view: {', '.join(hidden)}.".strip()
+    return Undone(undone.step, undone.compensation, undone.call, shown, note)
 
 
 @contextmanager
@@ -185,18 +202,15 @@ def _row_change(table: str, key: str, before: dict[str, Any] | None, after: dict
     old, new = before or {}, after or {}
     columns = [name for name in {**old, **new} if old.get(name) != new.get(name) and name != "updated_at"]
     differences = [Difference(name, _words(old.get(name)), _words(new.get(name))) for name in columns]
-    return RowChange(_table_words(table), _row_words(key, old or new), kind, differences)
+    model = next((m for m in apps.get_models() if m._meta.db_table == table and not m._meta.proxy), None)
+    words = str(model._meta.verbose_name) if model else table
+    permission = view_permission(model) if model else ""
+    return RowChange(words, _row_words(key, old or new), kind, permission, differences)
 
 
 def _words(value: Any) -> str:
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return redact(text)[:MAX_VALUE]
-
-
-def _table_words(table: str) -> str:
-    models = (model for model in apps.get_models() if model._meta.db_table == table and not model._meta.proxy)
-    model = next(models, None)
-    return str(model._meta.verbose_name) if model else table
 
 
 def _row_words(key: str, row: dict[str, Any]) -> str:

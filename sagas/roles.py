@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from django.apps import AppConfig
+from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import Group, Permission
-from django.db.models import Q
+from django.db.models import Model, Q
 
 
 class Role(StrEnum):
@@ -32,6 +33,11 @@ def permissions_of(role: Role) -> set[str]:
     """All that a role may do."""
     roles = list(Role)
     return set().union(*(_granted[each] for each in roles[: roles.index(role) + 1]))
+
+
+def view_permission(model: type[Model]) -> str:
+    """What somebody needs to see rows of a table."""
+    return f"{model._meta.app_label}.{get_permission_codename('view', model._meta)}"
 
 
 def make_roles(sender: AppConfig, using: str = "default", **_: Any) -> None:

@@ -81,6 +81,7 @@ grant(
     Role.VIEWER,
     "shop.view_order",
     "shop.view_orderline",
+    "shop.view_addresswish",
     "inventory.view_stockitem",
     "inventory.view_reservation",
     "inventory.view_stockmovement",

@@ -136,7 +136,7 @@ def _ask(
     offer = _offer(page, name)
     context = {
         **site.each_context(request),
-        **(foreseen(page.saga, name, target) if offer.open else {}),
+        **(foreseen(page.saga, name, target, request.user) if offer.open else {}),
         "title": f"{offer.button}: {page.saga}",
         "opts": page.saga._meta,
         "page": page,

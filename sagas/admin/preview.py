@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
 from sagas import hooks, outlook, preview, proposals
 from sagas.admin.words import pretty_json
 from sagas.exceptions import OperationRefused
 from sagas.models import SagaInstance
 
 
-def foreseen(saga: SagaInstance, name: str, target: str) -> dict[str, Any]:
+def foreseen(saga: SagaInstance, name: str, target: str, reader: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     """The words of the template for what an operation would come to, as far as it can be foreseen."""
     if name == "compensate":
-        return _way_back(saga)
+        return _way_back(saga, reader)
     if name in ("retry", "edit"):
         return {"outlook": _outlook(saga)}
     if name in ("resolve", "confirm") and target:
@@ -19,9 +21,9 @@ def foreseen(saga: SagaInstance, name: str, target: str) -> dict[str, Any]:
     return {}
 
 
-def _way_back(saga: SagaInstance) -> dict[str, Any]:
+def _way_back(saga: SagaInstance, reader: AbstractBaseUser | AnonymousUser) -> dict[str, Any]:
     try:
-        return {"way_back": preview.way_back(saga.pk)}
+        return {"way_back": preview.way_back(saga.pk, reader)}
     except OperationRefused as error:
         return {"no_preview": str(error)}
 

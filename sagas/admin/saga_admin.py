@@ -62,10 +62,12 @@ class SagaAdmin(ReadOnlyAdmin):
     def has_bulk_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(bulk.PERMISSION)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[SagaInstance]) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[SagaInstance], **options: Any
+    ) -> HttpResponse | None:
         if not all(map(_uuid, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise BadRequest("What is ticked is not a list of sagas.")
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, **options)
 
     @admin.action(description="Retry them together…", permissions=["bulk"])
     def retry_together(self, request: HttpRequest, queryset: QuerySet[SagaInstance]) -> HttpResponse:

@@ -7,11 +7,11 @@ The engine knows none of them. It asks each for the references that a saga's key
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from django.contrib.auth import get_permission_codename
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Model
 
 from sagas.models import SagaInstance
+from sagas.roles import view_permission
 
 MAX_REFERENCES = 10
 MAX_ROWS = 10
@@ -58,8 +58,7 @@ def touched_by(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser) -> li
     found = []
     for model, find in reversed(_registered.items()):
         what = str(model._meta.verbose_name)
-        view = f"{model._meta.app_label}.{get_permission_codename('view', model._meta)}"
-        if not user.has_perm(view):  # type: ignore[union-attr]
+        if not user.has_perm(view_permission(model)):  # type: ignore[union-attr]
             found.append(Touched(what, hidden=True))
         elif rows := tuple(find(references))[:MAX_ROWS]:
             found.append(Touched(what, rows))

@@ -96,7 +96,7 @@ class SagaPreview(APIView):
         operations.require(request.user, name, saga_id)  # type: ignore[arg-type]
         try:
             found = {
-                "way_back": asdict(preview.way_back(saga_id)) if name == "compensate" else None,
+                "way_back": asdict(preview.way_back(saga_id, request.user)) if name == "compensate" else None,
                 "outlook": [asdict(each) for each in outlook.outlook(saga_id)] if name == "retry" else None,
                 "answer": asdict(outlook.ask(saga_id, step)) if name == "retry" and step else None,
             }

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from sagas.models import Operation, SagaInstance
 from shop.models import Product
 from tests.api.conftest import fields_at_fault, place
-from tests.sagas.operators import OPERATIONS, PERMISSIONS
+from tests.sagas.operators import OPERATIONS, PERMISSIONS, client_of, text_of, url
 
 # What each operation says besides the reason and the version.
 WORDS: dict[str, dict[str, Any]] = {
@@ -272,6 +272,9 @@ def test_a_preview_shows_what_an_operation_would_come_to_and_changes_nothing(
 ) -> None:
     address = f"/api/v1/sagas/{saga.id}/preview/"
 
+    operator.user_permissions.add(Permission.objects.get(codename="view_order"))
+    api.force_authenticate(User.objects.get(pk=operator.pk))
+
     back = api.get(address, {"operation": "compensate"}).json()
     ahead = api.get(address, {"operation": "retry"}).json()
 
@@ -284,6 +287,21 @@ def test_a_preview_shows_what_an_operation_would_come_to_and_changes_nothing(
     assert fields_at_fault(api.get(address, {"operation": "pause"})) == ["operation"]
     saga.refresh_from_db()
     assert (saga.version, saga.status) == (1, "PENDING")
+
+
+def test_a_preview_shows_only_rows_that_its_reader_may_view(api: APIClient, saga: SagaInstance, grace: User) -> None:
+    def previewed(*permissions: str) -> Any:
+        reader = allow(grace, "view_sagainstance", "compensate_saga", *permissions)
+        api.force_authenticate(reader)
+        answer = api.get(f"/api/v1/sagas/{saga.id}/preview/", {"operation": "compensate"}).json()
+        page = client_of(reader).get(url("compensate", saga))
+        on_the_page, told = page.context["way_back"].undone[0], answer["way_back"]["undone"][0]
+        assert [change.row for change in on_the_page.changes] == [change["row"] for change in told["changes"]]
+        assert on_the_page.note in text_of(page)
+        return [change["table"] for change in told["changes"]], told["note"]
+
+    assert previewed() == ([], "It changes rows that you may not view: order.")
+    assert previewed("view_order") == (["order"], "")
 
 
 def test_a_preview_needs_the_permission_of_its_operation(api: APIClient, saga: SagaInstance, grace: User) -> None:
