@@ -35,7 +35,7 @@ _OPEN = """
 """
 _RESOLVE = """
     UPDATE sagas_alert SET resolved_at = statement_timestamp()
-    WHERE resolved_at IS NULL AND NOT fingerprint = ANY(%s) RETURNING id
+    WHERE resolved_at IS NULL AND NOT fingerprint = ANY(%s) AND NOT condition = ANY(%s) RETURNING id
 """
 _TELL = """
     INSERT INTO sagas_alertmessage (alert_id, channel, news, due_at, tries, last_error)
@@ -45,12 +45,16 @@ _TELL = """
 
 
 def look() -> dict[str, int]:
-    """Open an alert for each trouble that has none, and resolve those whose trouble is over. Harmless twice."""
+    """Open an alert for each trouble that has none, and resolve those whose trouble is over. Harmless twice.
+
+    What was not seen since there is too much of it, or since the look for it failed, is not over.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_ONE_AT_A_TIME)
-        found = {finding.fingerprint: finding for finding in findings()}
+        all_found, half_seen = findings()
+        found = {finding.fingerprint: finding for finding in all_found}
         opened = [pk for pk, is_new in map(_open, found.values()) if is_new]
-        cursor.execute(_RESOLVE, [list(found)])
+        cursor.execute(_RESOLVE, [list(found), list(half_seen)])
         resolved = [pk for (pk,) in cursor.fetchall()]
         cursor.execute(_TELL, ["opened", opened, channels()])
         cursor.execute(_TELL, ["resolved", resolved, channels()])

@@ -4,6 +4,7 @@ Sagas that fail alike are one finding, so that an outage of the bank is one aler
 """
 
 import hashlib
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -13,13 +14,16 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from sagas.invariants import DUE_SAGAS_ARE_TAKEN_UP
 from sagas.monitoring.models import Condition
 from sagas.periodic import DIED
+from sagas.redaction import words_of
 from sagas.states import LIVE
 from sagas.steps import minutes
+
+logger = logging.getLogger(__name__)
 
 # More are not looked at: whoever is told of these mends the cause first.
 MOST = 1_000
@@ -47,8 +51,33 @@ class Finding:
         return hashlib.blake2b("|".join((self.condition, *self.same)).encode(), digest_size=16).hexdigest()
 
 
-def findings() -> list[Finding]:
-    return [finding for find in FINDERS for finding in find()]
+class MoreThanLookedAt(Exception):
+    """There are more rows than a look reads: what it has not seen need not be over."""
+
+
+def findings() -> tuple[list[Finding], set[Condition]]:
+    """What is wrong, and the conditions of which not everything was seen, since there is too much or a look failed."""
+    found: list[Finding] = []
+    half_seen: set[Condition] = set()
+    for find, about in FINDERS.items():
+        try:
+            with transaction.atomic():  # a statement that fails does not end the transaction of the others
+                for finding in find():
+                    found.append(finding)
+        except MoreThanLookedAt:
+            half_seen |= about
+        except Exception as error:
+            if not connection.is_usable():
+                raise
+            logger.exception("%s failed; what it looks for is not told", find.__name__)
+            half_seen |= about
+            found.append(_finder_failed(find.__name__, error))
+    return found, half_seen
+
+
+def _finder_failed(name: str, error: Exception) -> Finding:
+    subject = f"the look for alerts: {name}"
+    return Finding(Condition.JOB_FAILED, "JOB_FAILED", ("finder", name), subject, words_of(error))
 
 
 def is_sweeper_silent() -> bool:
@@ -95,6 +124,7 @@ def find_sagas_for_a_person() -> Iterator[Finding]:
             len(rows),
             saga,
         )
+    _all_seen(groups)
 
 
 _UNKNOWN = f"""
@@ -128,17 +158,21 @@ def find_outcomes_unknown_too_long() -> Iterator[Finding]:
             len(rows),
             saga,
         )
+    _all_seen(groups)
 
 
 # --- locks ----------------------------------------------------------------------------------------
 
-# Who waits for a parcel or a person within a limit of its plan holds its lock as long as that says.
+# Who waits for a parcel or a person within a limit of its plan holds its lock as long as that says. These are passed
+# over before the rows are counted; one by one, or PostgreSQL might read all sagas for the holders.
 _LOCKS = """
     SELECT lock.resource_type, lock.resource_id, saga.id, saga.definition, saga.business_key
-    FROM (SELECT * FROM sagas_semanticlock WHERE taken_at < statement_timestamp() - %s ORDER BY taken_at LIMIT %s) lock
-    JOIN sagas_sagainstance saga ON saga.id = lock.saga_id
-    WHERE NOT coalesce(saga.status = 'WAITING' AND saga.waiting_on ->> 'kind' IN ('signal', 'human', 'timer')
+    FROM sagas_semanticlock lock
+    CROSS JOIN LATERAL (SELECT * FROM sagas_sagainstance WHERE id = lock.saga_id LIMIT 1) saga
+    WHERE lock.taken_at < statement_timestamp() - %s
+      AND NOT coalesce(saga.status = 'WAITING' AND saga.waiting_on ->> 'kind' IN ('signal', 'human', 'timer')
                        AND (saga.waiting_on ->> 'until')::timestamptz > statement_timestamp(), false)
+    ORDER BY lock.taken_at LIMIT %s
 """
 
 
@@ -156,6 +190,7 @@ def find_old_locks() -> Iterator[Finding]:
             len(rows),
             rows[0][2],
         )
+    _all_seen(groups)
 
 
 # --- who looks after them -------------------------------------------------------------------------
@@ -219,15 +254,21 @@ def find_silent_workers() -> Iterator[Finding]:
         yield Finding(Condition.WORKERS_SILENT, "WORKERS_SILENT", (), "due sagas are not taken up", message, count)
 
 
-FINDERS: tuple[Callable[[], Iterable[Finding]], ...] = (
-    find_sagas_for_a_person,
-    find_outcomes_unknown_too_long,
-    find_old_locks,
-    find_violations,
-    find_failed_jobs,
-    find_silent_sweeper,
-    find_silent_workers,
-)
+# Each with what it may find.
+FINDERS: dict[Callable[[], Iterable[Finding]], set[Condition]] = {
+    find_sagas_for_a_person: {Condition.STUCK, Condition.COMPENSATION_FAILED, Condition.OUTCOME_UNKNOWN},
+    find_outcomes_unknown_too_long: {Condition.OUTCOME_UNKNOWN},
+    find_old_locks: {Condition.LOCK_TOO_OLD},
+    find_violations: {Condition.AUDIT_VIOLATION},
+    find_failed_jobs: {Condition.JOB_FAILED},
+    find_silent_sweeper: {Condition.SWEEPER_SILENT},
+    find_silent_workers: {Condition.WORKERS_SILENT},
+}
+
+
+def _all_seen(groups: dict[Any, list[Any]]) -> None:
+    if sum(map(len, groups.values())) >= MOST:
+        raise MoreThanLookedAt
 
 
 def _kind(words: str) -> str:

@@ -295,18 +295,61 @@ def test_of_several_that_look_at_once_one_opens_the_alert(world: World):
     assert AlertMessage.objects.count() == 1
 
 
-def test_a_look_that_fails_resolves_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_a_finder_that_fails_is_told_and_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     stuck_trip(world)
     look()
+    age("sagas_semanticlock", "taken_at", "25 hours")
 
     def broken() -> list[Any]:
-        raise ZeroDivisionError
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT no_such_column FROM sagas_alert")
+        return []
 
-    monkeypatch.setattr(conditions, "FINDERS", (*conditions.FINDERS, broken))
-    with pytest.raises(ZeroDivisionError):
-        look()
+    about = conditions.FINDERS[conditions.find_sagas_for_a_person]
+    others = {find: of for find, of in conditions.FINDERS.items() if find is not conditions.find_sagas_for_a_person}
+    monkeypatch.setattr(conditions, "FINDERS", {broken: about, **others})
+    assert look() == {"open": 2, "opened": 2, "resolved": 0}
 
-    assert only().resolved_at is None
+    opened = Alert.objects.filter(resolved_at=None)
+    assert set(opened.values_list("condition", "subject")) >= {("JOB_FAILED", "the look for alerts: broken")}
+    assert set(opened.values_list("condition", flat=True)) == {"COMPENSATION_FAILED", "LOCK_TOO_OLD", "JOB_FAILED"}
+    assert "no_such_column" in opened.get(condition="JOB_FAILED").message
+    assert "broken failed" in caplog.text
+    monkeypatch.undo()
+    assert look()["resolved"] == 1
+
+
+def test_a_trouble_that_many_newer_ones_push_out_of_sight_is_not_over(world: World, monkeypatch: pytest.MonkeyPatch):
+    stuck_trip(world, "T1")
+    look()
+    monkeypatch.setattr(conditions, "MOST", 2)
+    for number in ("T2", "T3"):
+        SagaInstance.objects.filter(pk=run_trip(number).pk).update(attention="late")
+
+    assert look() == {"open": 1, "opened": 1, "resolved": 0}
+
+    assert Alert.objects.get(condition="COMPENSATION_FAILED").resolved_at is None
+    monkeypatch.undo()
+    SagaInstance.objects.filter(business_key="T1").update(
+        status="COMPENSATED", suspend_reason="", attention="", ended_at="2026-01-01T00:00Z"
+    )
+    assert look()["resolved"] == 1
+
+
+def test_locks_that_are_held_by_plan_hide_no_other(world: World, monkeypatch: pytest.MonkeyPatch):
+    by_plan = waiting_trip(world, "T1")
+    overdue = waiting_trip(world, "T2")
+    age("sagas_semanticlock", "taken_at", "25 hours")
+    waits = {"kind": "human", "step": "look", "side": "action", "why": ""}
+    for saga, until in ((by_plan, "2099-01-01T00:00:00+00:00"), (overdue, "2020-01-01T00:00:00+00:00")):
+        SagaInstance.objects.filter(pk=saga.pk).update(waiting_on=waits | {"until": until})
+    monkeypatch.setattr(conditions, "MOST", 1)
+
+    look()
+
+    assert (only().condition, only().saga_id) == ("LOCK_TOO_OLD", overdue.pk)
 
 
 def test_alerts_that_were_over_long_ago_go_with_their_messages(world: World, settings: Any):
