@@ -66,9 +66,10 @@ _PURGE = f"""
 _PURGE_SIGNALS = """
     DELETE FROM sagas_signal WHERE id IN (
         SELECT id FROM sagas_signal kept
-        WHERE consumed_at IS NULL AND late = '' AND received_at < statement_timestamp() - %s AND NOT EXISTS (
-            SELECT FROM sagas_sagainstance s
-            WHERE s.definition = kept.definition AND s.business_key = kept.business_key)
+        WHERE consumed_at IS NULL AND late = '' AND received_at < statement_timestamp() - make_interval(secs => %s)
+            AND NOT EXISTS (
+                SELECT FROM sagas_sagainstance s
+                WHERE s.definition = kept.definition AND s.business_key = kept.business_key)
         LIMIT %s)
 """
 
@@ -152,14 +153,13 @@ def purge_signals(*, after: timedelta | None = None, batch: int = 1_000) -> int:
     """
     if after is None:
         after = timedelta(days=settings.SAGAS_KEEP_DAYS)
-    purged = 0
-    while True:
+    purged, count = 0, batch
+    while count == batch:
         with connection.cursor() as cursor:
-            cursor.execute(_PURGE_SIGNALS, [after, batch])
+            cursor.execute(_PURGE_SIGNALS, [after.total_seconds(), batch])
             count = cursor.rowcount
         purged += count
-        if count < batch:
-            return purged
+    return purged
 
 
 @periodic(every=minutes(60), limit=minutes(30))

@@ -140,7 +140,7 @@ def test_the_purge_of_signals_reads_only_those_that_are_kept(world: World):
             " late) SELECT 'x', n, 'y', 'z', '1', now(), now(), '' FROM generate_series(1, 5000) n"
         )
         cursor.execute("ANALYZE sagas_signal")
-        cursor.execute(f"EXPLAIN {lifecycle._PURGE_SIGNALS}", [DAY, 1000])
+        cursor.execute(f"EXPLAIN {lifecycle._PURGE_SIGNALS}", [86400, 1000])
         plan = "\n".join(line for (line,) in cursor.fetchall())
 
     assert "signal_buffered" in plan
