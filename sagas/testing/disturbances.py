@@ -26,9 +26,10 @@ ANSWERS = ("call:*:action:after", "call:*:compensation:after", "call:*:check:aft
 class Disturbance:
     """One kind of trouble.
 
-    ``ends``: where the saga may end; empty means where it ends undisturbed. What happens at the
-    boundary is ``act`` (the worker does it to itself), or ``answer`` (it is raised there; at every pass and
-    for every worker when ``for_ever``), or ``expires`` (the deadline of the saga passes).
+    ``ends``: where the saga may end; empty means where it ends undisturbed. ``ends_past_pivot``: the same
+    where it strikes a step past the pivot, if that is another place. What happens at the boundary is
+    ``act`` (the worker does it to itself), or ``answer`` (it is raised there; at every pass and for every
+    worker when ``for_ever``), or ``expires`` (the deadline of the saga passes).
     ``others`` says what others do while the worker is stopped or dead: "work" on; "cancel" and work on;
     "give up" the worker, whose lease is over, and carry on; "give up, cancel".
     """
@@ -41,6 +42,7 @@ class Disturbance:
     expires: bool = False
     others: str = ""
     ends: tuple[str, ...] = ()
+    ends_past_pivot: tuple[str, ...] = ()
 
 
 def _everywhere(_: Boundary) -> bool:
@@ -75,7 +77,13 @@ DISTURBANCES = (
     Disturbance("not done, lost", _at(*CALLS), answer=lambda: Unknown("timed out")),
     Disturbance("done, lost", _at(*ANSWERS), answer=lambda: Unknown("timed out")),
     Disturbance("done late", _at("call:*:action:before"), act=stop_oneself, others="give up, cancel", ends=TURNED),
-    Disturbance("refused", _at(*ACTIONS), answer=lambda: Refused("refused", "no"), ends=(COMPENSATED, SUSPENDED)),
+    Disturbance(
+        "refused",
+        _at(*ACTIONS),
+        answer=lambda: Refused("refused", "no"),
+        ends=(COMPENSATED,),
+        ends_past_pivot=(SUSPENDED,),
+    ),
     Disturbance("transient", _at(*ACTIONS, *COMPENSATIONS), answer=lambda: Transient("not now")),
     Disturbance("fails once", _at(*COMPENSATIONS), answer=lambda: RuntimeError("a bug")),
     Disturbance(

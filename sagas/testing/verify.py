@@ -188,7 +188,7 @@ class _Verification:
         problems = list(self.disturbed(way, boundary, first, second))
         end, reason, found = self.outcome(way)
         problems += found
-        ends = ends_of(self.plan, first) or (way.end,)
+        ends = ends_of(self.plan, first, boundary) or (way.end,)
         if end not in ends:
             problems.append(f"it ended {end or 'without a saga'}, expected {' or '.join(ends)}")
         name = first.name if second is None else f"{first.name}, then {second}"

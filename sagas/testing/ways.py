@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sagas.plan import Plan
+from sagas.plan import Kind, Plan
 from sagas.states import SagaStatus, Side
 from sagas.steps import NoCompensation
 from sagas.testing.boundaries import Answer, Boundary
@@ -61,7 +61,20 @@ def _is_of(here: str, name: str, side: Side) -> bool:
     return here.split(":")[1:3] == [name, str(side)]
 
 
-def ends_of(plan: Plan, first: Disturbance) -> tuple[str, ...]:
-    """Who is turned back may wait for a person, where a step says that only one can undo it."""
+def ends_of(plan: Plan, first: Disturbance, here: Boundary | None = None) -> tuple[str, ...]:
+    """Where a saga may end that is disturbed ``here``.
+
+    Who is turned back may wait for a person, where a step says that only one can undo it.
+    """
+    ends = _ends_at(plan, first, here)
     asks = any(step.spec.no_compensation is NoCompensation.SUSPEND for step in plan.steps)
-    return (*first.ends, SagaStatus.SUSPENDED) if asks and SagaStatus.COMPENSATED in first.ends else first.ends
+    return (*ends, SagaStatus.SUSPENDED) if asks and SagaStatus.COMPENSATED in ends else ends
+
+
+def _ends_at(plan: Plan, first: Disturbance, here: Boundary | None) -> tuple[str, ...]:
+    if here is None or not first.ends_past_pivot:
+        return first.ends
+    kind = next((step.kind for step in plan.steps if step.name == here.name.split(":")[1]), None)
+    if kind is None:  # a step of another saga
+        return first.ends + first.ends_past_pivot
+    return first.ends_past_pivot if kind is Kind.RETRIABLE else first.ends

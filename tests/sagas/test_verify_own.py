@@ -131,6 +131,28 @@ def test_a_signal_that_comes_after_the_end_asks_for_attention_and_is_no_zombies_
     ]
 
 
+def test_a_refusal_before_the_pivot_that_does_not_turn_back_to_the_end_is_named(red: Red):
+    def lose_the_key(ctx: Ctx, receipt: plans.Ticket) -> None:
+        raise RuntimeError("a bug")
+
+    said = red(Step(plans.reserve_seat, compensation=lose_the_key), PAY, disturbance="refused")
+
+    assert "it ended SUSPENDED, expected COMPENSATED" in said
+
+
+def test_a_refusal_past_the_pivot_waits_for_a_person(shared: SharedWorld, define: Define):
+    seat = Step(plans.reserve_seat, compensation=plans.release_seat)
+    papers = RemoteStep(plans.send_papers, retry=soon, timeout=seconds(2))
+
+    proof = verified(shared, define, "refused", seat, PAY, papers)
+
+    assert [(str(case.boundary), case.end) for case in proof.cases] == [
+        ("step:reserve_seat:action:entry", "COMPENSATED"),
+        ("step:pay_at_the_desk:action:entry", "COMPENSATED"),
+        ("call:send_papers:action:before", "SUSPENDED"),
+    ]
+
+
 def out_of_order(ctx: Ctx) -> None:
     raise RuntimeError("a bug")
 
