@@ -63,11 +63,11 @@ class SagaAdmin(ReadOnlyAdmin):
         return request.user.has_perm(bulk.PERMISSION)
 
     def response_action(
-        self, request: HttpRequest, queryset: QuerySet[SagaInstance], **options: Any
+        self, request: HttpRequest, queryset: QuerySet[SagaInstance], *args: Any, **options: Any
     ) -> HttpResponse | None:
         if not all(map(_uuid, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise BadRequest("What is ticked is not a list of sagas.")
-        return super().response_action(request, queryset, **options)
+        return super().response_action(request, queryset, *args, **options)
 
     @admin.action(description="Retry them together…", permissions=["bulk"])
     def retry_together(self, request: HttpRequest, queryset: QuerySet[SagaInstance]) -> HttpResponse:
