@@ -73,12 +73,13 @@ def test_a_start_that_takes_locks_is_three_statements_more_at_most(world: World)
 
 def test_a_hint_asks_redis_once(world: World, own_redis: Process, settings):
     begin_trip("T1")
+    jobs._queue().lines[0].hear()
     jobs._queue().empty()
     there = redis.Redis.from_url(settings.REDIS_URL)
     before = there.info("stats")["total_reads_processed"]
 
     begin_trip("T2")
-    jobs._queue().line().hear()
+    jobs._queue().lines[0].hear()
 
     assert there.info("stats")["total_reads_processed"] - before - 1 == 1
 
