@@ -4,12 +4,11 @@ import shutil
 import pytest
 
 from tests.emptying import quick_emptying
-from tests.thinning import told
+from tests.thinning import IN_CI, told
 
 __all__ = ["quick_emptying"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
