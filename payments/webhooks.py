@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -97,8 +97,9 @@ def _apply(event_id: str) -> str:
     if event.status in (*_SETTLED, EventStatus.EXPIRED):
         return event.status
     try:
-        status, note = _transition(event.kind, json.loads(event.payload)["data"]["object"])
-    except (KeyError, TypeError, AttributeError) as error:
+        with transaction.atomic():
+            status, note = _transition(event.kind, json.loads(event.payload)["data"]["object"])
+    except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
         status, note = EventStatus.OPEN, f"cannot be read: {error}"
     if status == EventStatus.OPEN and datetime.now(UTC) - event.received_at > KEPT_OPEN:
         status, note = EventStatus.EXPIRED, f"given up after {KEPT_OPEN.days} days: {note}"

@@ -211,6 +211,17 @@ def test_events_that_stay_open_keep_no_other_from_its_turn():
     assert list(tried) == ["evt_0", "evt_1", "evt_2"]
 
 
+def test_an_event_that_cannot_be_written_down_is_left_to_a_person_and_keeps_no_other_from_its_turn():
+    declined = intent(last_payment_error={"decline_code": "no\0pe"})
+
+    assert receive(event("payment_intent.payment_failed", declined, "evt_nul")).status == "OPEN"
+
+    GatewayEvent.objects.update(status="RECEIVED", tried_at=None)
+    GatewayEvent.objects.create(event_id="evt_died", kind="payment_intent.canceled", payload=CANCELLED.decode())
+    assert [receipt.event_id for receipt in services.apply_pending_events()] == ["evt_died"]
+    assert GatewayEvent.objects.get(event_id="evt_nul").note.startswith("cannot be read: ")
+
+
 def test_what_nobody_cleared_up_in_a_month_is_given_up_and_says_why():
     receive(event("payment_intent.succeeded", intent(amount=5, amount_received=5)))
     GatewayEvent.objects.update(received_at=datetime.now(UTC) - KEPT_OPEN + timedelta(hours=1))
