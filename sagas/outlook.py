@@ -22,6 +22,7 @@ from sagas.operating import plan_of, refusals, step_of
 from sagas.outcomes import CannotTell, DidNotHappen, Happened, outcome_of
 from sagas.plan import PlannedStep
 from sagas.preview import rolled_back
+from sagas.redaction import redact_values
 from sagas.snapshot import SagaState, Task
 from sagas.states import ActionStatus, CompensationStatus, Side
 from sagas.steps import Remote, seconds
@@ -56,7 +57,10 @@ class StepOutlook:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the other side says of a key: HAPPENED with a receipt, DID_NOT_HAPPEN, CANNOT_TELL, or NO_ANSWER."""
+    """What the other side says of a key: HAPPENED with a receipt, DID_NOT_HAPPEN, CANNOT_TELL, or NO_ANSWER.
+
+    Secrets of the ``request`` are blotted out; the ``receipt`` is as a person has to enter it.
+    """
 
     kind: str
     words: str
@@ -150,7 +154,7 @@ def ask(saga_id: UUID, step: str) -> Answer:
     thread.start()
     thread.join(ASK_FOR.total_seconds() + 1)
     kind, words, receipt = _meaning(said[0] if said else f"no answer within {ASK_FOR.total_seconds():g} s")
-    return Answer(kind, words, ctx.idempotency_key, to_json(call.request), receipt)
+    return Answer(kind, words, ctx.idempotency_key, redact_values(to_json(call.request)), receipt)
 
 
 def _call(saga_id: UUID, name: str) -> Call:

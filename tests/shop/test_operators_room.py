@@ -66,6 +66,8 @@ def test_the_bank_is_asked_for_the_key_of_an_authorization(booked: SagaInstance)
 
     assert (answer.kind, answer.key) == ("HAPPENED", f"{booked.pk}:authorize_payment:action")
     assert set(answer.receipt) == set(booked.steps.get(name="authorize_payment").receipt)
+    assert "pm_card" not in str(answer.request)
+    assert "[secret]" in str(answer.request)
 
 
 def test_an_order_is_at_stake_and_its_webhooks_are_evidence(booked: SagaInstance) -> None:
