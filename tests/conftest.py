@@ -4,9 +4,10 @@ import shutil
 import pytest
 
 from tests.emptying import quick_emptying
+from tests.patience import patient_transactions, quick_passwords
 from tests.thinning import IN_CI, told
 
-__all__ = ["quick_emptying"]
+__all__ = ["patient_transactions", "quick_emptying", "quick_passwords"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -1,7 +1,5 @@
 """Tokens: how a client program logs in, and what a wrong one gets."""
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -15,9 +13,8 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def ada(ada: User, settings: Any) -> User:
-    """Ada with a password, hashed quickly."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def ada(ada: User) -> User:
+    """Ada with a password."""
     ada.set_password(PASSWORD)
     ada.save()
     return ada

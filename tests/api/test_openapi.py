@@ -72,7 +72,6 @@ def with_examples(said: dict[str, Any], real: dict[str, str]) -> dict[str, Any]:
 def served(live_server: Any, transactional_db: None, settings: Any) -> Iterator[Any]:
     """The document with a shop behind it, whose books have to balance afterwards."""
     settings.API_REQUESTS_PER_MINUTE = {"orders": 100_000, "login": 100_000}
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     add_product("MUG-1", category=Category.objects.create(name="Kitchen", slug="kitchen"))
     placed = place(APIClient()).json()
     real = {

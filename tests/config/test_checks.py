@@ -99,7 +99,6 @@ def test_a_missing_database_is_refused(production):
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", checks.DEMONSTRATION_USERS)
 def test_the_users_of_a_demonstration_are_refused(production, name):
-    production.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     admin = get_user_model().objects.create_superuser(name, "", name)
     assert [error.id for error in checks.check_demonstration_users(None, databases=["default"])] == ["config.E006"]
 

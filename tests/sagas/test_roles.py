@@ -140,8 +140,7 @@ def test_migrating_again_puts_a_role_right_and_leaves_other_permissions_alone() 
     assert "abandon_saga" not in codenames
 
 
-def test_the_demonstration_has_somebody_for_each_role(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def test_the_demonstration_has_somebody_for_each_role() -> None:
     for _ in range(2):  # safe to repeat
         make_demonstration_staff()
 

@@ -15,9 +15,8 @@ __all__ = ["bank", "bank_process", "carrier", "carrier_process"]
 
 @pytest.fixture(autouse=True)
 def _demonstration(settings: Any) -> None:
-    """Test cards on the checkout's page, and passwords that cost no time."""
+    """Test cards on the checkout's page."""
     settings.SANDBOX = True
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

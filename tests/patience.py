@@ -1,0 +1,36 @@
+"""What would cost every test its time, and what a machine that stands still for seconds would break."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.test import TestCase
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """The usual hash takes a third of a second for each user, on purpose. Processes of their own keep it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "PASSWORD_HASHERS", ["django.contrib.auth.hashers.MD5PasswordHasher"])
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_transactions() -> Iterator[None]:
+    """A test within one transaction holds it for all its time: the limit for idle ones is not meant for it.
+
+    It is what a frozen worker meets. Tests with real commits, and all other processes, keep it.
+    """
+    enter = TestCase._enter_atomics.__func__  # type: ignore[attr-defined]
+
+    def enter_and_stay(cls: type[TestCase]) -> Any:
+        atomics = enter(cls)
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        return atomics
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TestCase, "_enter_atomics", classmethod(enter_and_stay))
+        yield
