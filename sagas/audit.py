@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -34,21 +35,26 @@ FIRST_LOOK_BACK = timedelta(hours=1)
 PATIENCE = minutes(10)
 
 
+class Kind(StrEnum):
+    """What it means that rows break a rule."""
+
+    WRONG = "wrong"
+    # Nothing went wrong, but somebody should know of it.
+    ORPHAN = "orphan"
+    # It could not be looked at, so that nobody knows.
+    UNSEEN = "unseen"
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A rule that does not hold: which, for what, and the two values that disagree.
-
-    An orphan is nothing that went wrong, but somebody should know of it. What is unseen could not be
-    looked at, so that nobody knows.
-    """
+    """A rule that does not hold: which, for what, and the two values that disagree."""
 
     rule: str
     subject: str
     found: str
     expected: str
     saga: UUID | None = None
-    orphan: bool = False
-    unseen: bool = False
+    kind: Kind = Kind.WRONG
 
     @property
     def link(self) -> str:
@@ -83,8 +89,7 @@ class Rule:
 
     sentence: str
     sql: str
-    orphan: bool = False
-    unseen: bool = False
+    kind: Kind = Kind.WRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ class Report:
 
 def _violation_json(violation: Violation) -> dict[str, Any]:
     values = {**asdict(violation), "saga": str(violation.saga) if violation.saga else None, "link": violation.link}
-    del values["orphan"], values["unseen"]
+    del values["kind"]
     return values
 
 
@@ -175,7 +180,7 @@ def broken(rules: Iterable[Rule], scope: Scope, **parameters: Any) -> Iterator[V
         for rule in rules:
             cursor.execute(f"{SCOPE} {rule.sql} LIMIT {MOST}", values)
             for saga, subject, found, expected in cursor.fetchall():
-                yield Violation(rule.sentence, subject, _word(found), _word(expected), saga, rule.orphan, rule.unseen)
+                yield Violation(rule.sentence, subject, _word(found), _word(expected), saga, rule.kind)
 
 
 def _word(value: Any) -> str:
@@ -206,9 +211,9 @@ def audit(scope: Scope | None = None, *, statement_limit: timedelta = PATIENCE) 
         at=at,
         since=scope.since,
         seconds=monotonic() - started,
-        violations=tuple(violation for violation in found if not (violation.orphan or violation.unseen)),
-        orphans=tuple(violation for violation in found if violation.orphan),
-        unseen=tuple(violation for violation in found if violation.unseen),
+        violations=tuple(violation for violation in found if violation.kind is Kind.WRONG),
+        orphans=tuple(violation for violation in found if violation.kind is Kind.ORPHAN),
+        unseen=tuple(violation for violation in found if violation.kind is Kind.UNSEEN),
     )
 
 
