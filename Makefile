@@ -15,8 +15,9 @@ help:  ## show the commands
 run: .venv/installed  ## run the whole shop (PORT, DATA_DIR, DATABASE_URL, REDIS_URL, WORKERS); Ctrl-C stops it
 	@exec $(BIN)/python manage.py up
 
+# Two at a time, each with servers of its own. A queue that is given can serve one only.
 test: .venv/installed-dev  ## run the tests, on servers of their own
-	$(BIN)/pytest
+	$(BIN)/pytest $(if $(REDIS_URL),,-n 2 --dist loadfile)
 
 verify: .venv/installed-dev  ## break every plan at every boundary it has, all cases (SEED); half an hour
 	VERIFY=full $(if $(SEED),VERIFY_SEED=$(SEED)) $(BIN)/pytest -m verify

@@ -1,5 +1,6 @@
 import os
 import shutil
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("verified")
     for line in told:
         terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes passes on what it told (``pytest -n``)."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["told"] = told
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    told.extend(getattr(node, "workeroutput", {}).get("told", []))
 
 
 @pytest.fixture(scope="session")

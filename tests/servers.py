@@ -2,7 +2,8 @@
 
 Loaded by ``-p tests.servers`` (pyproject.toml) so that it acts before pytest-django reads the
 settings. DATABASE_URL and REDIS_URL of the environment are used instead where they are set.
-Every run has servers and a folder of its own: two runs at the same time do not meet.
+Every run has servers and a folder of its own: two runs at the same time do not meet. Where `pytest -n`
+runs the tests in several processes, each of them is such a run, and who hands them out needs no servers.
 """
 
 import atexit
@@ -43,10 +44,14 @@ class Servers:
         self.data_dir = Path(tempfile.mkdtemp(prefix="shop-tests-"))
         self.processes: list[Process] = []
 
-    def start(self) -> None:
+    def start(self, hands_out: bool) -> None:
         os.environ.update(ENVIRONMENT)
         os.environ["DATA_DIR"] = str(self.data_dir)
         (self.data_dir / "static").mkdir()  # WhiteNoise warns where STATIC_ROOT is missing
+        if hands_out:
+            if "REDIS_URL" in os.environ:
+                raise pytest.UsageError("REDIS_URL: one queue cannot serve several processes of tests; leave out -n")
+            return
         if "DATABASE_URL" not in os.environ:
             self.run(postgres_service(self.data_dir, durable=False))
             os.environ["DATABASE_URL"] = postgres_url(self.data_dir)
@@ -76,7 +81,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     atexit.register(early_config.stash[servers].stop)  # a wrong option ends pytest without pytest_unconfigure
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl-C does
     try:
-        early_config.stash[servers].start()
+        several = getattr(early_config.known_args_namespace, "numprocesses", None)
+        early_config.stash[servers].start(hands_out=bool(several) and "PYTEST_XDIST_WORKER" not in os.environ)
         return (yield)
     except BaseException:
         early_config.stash[servers].stop()

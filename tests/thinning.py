@@ -10,6 +10,7 @@ import random
 FULL = os.environ.get("VERIFY") == "full"
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 SEED = int(os.environ.get("VERIFY_SEED") or (1 if IN_CI else random.randrange(2**32)))
+os.environ["VERIFY_SEED"] = str(SEED)  # the same for all processes of one run
 
 
 def share_of(share: float) -> float:

@@ -34,7 +34,7 @@ from sagas.steps import NoCompensation
 from tests.sagas.plans import World
 from tests.sagas.random_plans import Data, plans
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "200"))
 MOVES = 30
 
 LOCK = Lock("test.account", lambda data: "A")

@@ -1,6 +1,5 @@
 """The checkout carried by events when workers die, meet, and hear of things late, twice and out of order."""
 
-import os
 import random
 
 import pytest
@@ -23,6 +22,7 @@ from tests.sandbox.processes import SandboxProcess
 from tests.shop.books import how_it_ended
 from tests.shop.flowing import FORWARD, choreographed, nothing_is_wrong, settle, told
 from tests.shop.shopping import place
+from tests.thinning import FULL, SEED
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +40,6 @@ def test_a_worker_killed_anywhere_leaves_money_stock_and_parcel_right(
     mug: Product, bank: SandboxProcess, carrier: SandboxProcess
 ) -> None:
     """On the way forward, and on the way back from the parcel; a share of the places, drawn with a seed."""
-    seed = int(os.environ.get("VERIFY_SEED") or random.randrange(2**32))
     for refuse in (False, True):
 
         def story(refuse: bool = refuse) -> None:
@@ -54,15 +53,15 @@ def test_a_worker_killed_anywhere_leaves_money_stock_and_parcel_right(
         settle()
         how = "untouched" if refuse else "bought"
         assert how_it_ended(Order.objects.get(), bank, carrier) == how
-        most = len(places) if os.environ.get("VERIFY") == "full" else 5
-        for place_of_death in random.Random(seed).sample(places, most):
+        most = len(places) if FULL else 5
+        for place_of_death in random.Random(SEED).sample(places, most):
             empty(bank, carrier)
             assert killed_at(place_of_death, story), place_of_death
             if not Order.objects.exists():
                 continue
             end_leases()
             settle()
-            said = f"{place_of_death}, VERIFY_SEED={seed}"
+            said = f"{place_of_death}, VERIFY_SEED={SEED}"
             assert how_it_ended(Order.objects.get(), bank, carrier) == how, said
             assert nothing_is_wrong(), said
         empty(bank, carrier)
