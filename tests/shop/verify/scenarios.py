@@ -55,7 +55,7 @@ class Scenario:
     prepare: Callable[[], object]
     start: Callable[[], object]
     ways: tuple[str, ...] = ("forward",)
-    share: float = 0.03
+    share: float = 0.05
     disturbances: tuple[str, ...] = NAMES
 
 
