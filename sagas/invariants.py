@@ -135,7 +135,8 @@ LIVE_SAGAS_ARE_KNOWN_TO_THIS_CODE = planned_rule(
             SELECT FROM plan WHERE (plan.definition, plan.version) = (heads.definition, heads.version)
                AND (plan.position, plan.name, plan.kind) = (step.position, step.name, step.kind))
      WHERE scope.status NOT IN ('COMPLETED', 'COMPENSATED', 'ABANDONED')
-       AND scope.suspend_reason <> 'DEFINITION_MISMATCH' AND (heads.version IS NULL OR step.id IS NOT NULL)
+       AND scope.suspend_reason <> 'DEFINITION_MISMATCH' AND coalesce(scope.waiting_on ->> 'kind', '') <> 'code'
+       AND (heads.version IS NULL OR step.id IS NOT NULL)
     """,
 )
 PAST_ITS_PIVOT_A_SAGA_GOES_FORWARD = Rule(

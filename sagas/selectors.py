@@ -115,6 +115,7 @@ def _wait_words(wait: dict[str, Any]) -> str:
         "signal": f"Waits for {what}" + (f", until {until} at most." if until else "."),
         "human": f"Waits for a person: {what}" + (f", due {until}." if until else "."),
         "lock": f"Waits until {what} is free" + (f", until {until} at most." if until else "."),
+        "code": f"Waits for a worker with newer code, which knows its plan, until {until} at most.",
         "timer": f"Waits until {until}, then goes on with {what}.",
     }[wait["kind"]]
     return f"{words} Last answer: {wait['why']}" if wait["why"] else words

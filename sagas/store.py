@@ -215,6 +215,12 @@ def plan_for(definition: str, version: int, touched: list[tuple[Any, ...]]) -> P
     return None if left_out else plan
 
 
+def began_under_newer_code(saga: LoadedSaga) -> bool:
+    """Whether this code knows no version of its plan that is as new as the one it began with."""
+    plan = newest(saga.definition)
+    return plan is None or plan.version < saga.definition_version
+
+
 def _state(
     plan: Plan | None, row: dict[str, Any], step_rows: list[tuple[Any, ...]], signals: frozenset[str]
 ) -> SagaState:

@@ -5,7 +5,7 @@ A turn has the effects of a step function, and says what is to be written of the
 
 import logging
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState, Task
 from sagas.states import SagaStatus, Side, SuspendReason
 from sagas.steps import Remote
-from sagas.store import LoadedSaga
+from sagas.store import LoadedSaga, began_under_newer_code
 from sagas.writing import Move
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,10 @@ SESSION_ENDED = frozenset({"25P03", "25P04"})
 
 # The code of an outcome that is the weather in a step.
 DATABASE = "database"
+
+# A deploy is under way: how long a saga waits for a worker that knows its plan, and how often one looks.
+WAIT_FOR_CODE = timedelta(minutes=10)
+LOOK_FOR_CODE = timedelta(seconds=5)
 
 
 class Turn(NamedTuple):
@@ -59,7 +63,7 @@ def next_turn(saga: LoadedSaga) -> Turn:
     """Close what is over, then run what may run. Raises `StepRaised`."""
     plan = saga.plan
     if plan is None:
-        return suspend(saga, SuspendReason.DEFINITION_MISMATCH, "the code here has no plan that continues it")
+        return _wait_for_code(saga)
     after, closed = machine.lease_over(plan, saga.state, saga.now, random.random)
     if closed:
         return _close_leases(saga, after, closed)
@@ -212,6 +216,22 @@ def suspend(saga: LoadedSaga, reason: SuspendReason, why: str) -> Turn:
         waiting_on=None,
     )
     return Turn(Move(saga, state, why=why))
+
+
+def _wait_for_code(saga: LoadedSaga) -> Turn:
+    """No plan here continues it. One that newer code began is left to that code, but not for ever."""
+    wait = saga.state.waiting_on or {}
+    until = datetime.fromisoformat(wait["until"]) if wait.get("kind") == "code" else saga.now + WAIT_FOR_CODE
+    if saga.now >= until or not began_under_newer_code(saga):
+        return suspend(saga, SuspendReason.DEFINITION_MISMATCH, "the code here has no plan that continues it")
+    failpoints.enter("advance")
+    state = replace(
+        saga.state,
+        status=SagaStatus.COMPENSATING if saga.state.backward else SagaStatus.WAITING,
+        wake_at=min(saga.now + LOOK_FOR_CODE, until),
+        waiting_on={"kind": "code", "step": "", "side": Side.ACTION, "until": until.isoformat(), "why": ""},
+    )
+    return Turn(Move(saga, state, why="it began under newer code than that of the worker that took it up"))
 
 
 def is_due(saga: LoadedSaga, after: SagaState) -> bool:

@@ -74,7 +74,8 @@ PLAYBOOK = {
     ),
     "DEFINITION_MISMATCH": Play(
         "The code that runs does not know this saga's plan",
-        "A deploy changed or removed a plan under which sagas were still live. Nothing is lost; they stand still.",
+        "A deploy changed or removed a plan under which sagas were still live, or was taken back after it had begun "
+        "some. Nothing is lost; they stand still.",
         (
             "Run manage.py sagas check_inflight: it lists what does not go on.",
             "Deploy code that knows the plan, then Resume.",

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from time import sleep
 from types import new_class
@@ -8,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from sagas import engine
+from sagas import engine, turns
 from sagas.attempts import Call
 from sagas.definition import Parallel, Saga, Step, registry
 from sagas.driver import drain_due
@@ -25,6 +26,12 @@ from tests.sagas.plans import Trip, TripData, World
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, nobody is left for the next commit because the moment was over."""
     monkeypatch.setattr(engine, "SHARED_SECONDS", 60.0)
+
+
+@pytest.fixture
+def no_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for workers with newer code."""
+    monkeypatch.setattr(turns, "WAIT_FOR_CODE", timedelta(0))
 
 
 @pytest.fixture

@@ -50,7 +50,9 @@ def test_live_sagas_are_told_in_groups_that_stand_alike(world: World):
     ]
 
 
-def test_code_without_the_plan_stops_the_deploy_and_then_the_saga(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_code_without_the_plan_stops_the_deploy_and_then_the_saga(
+    world: World, no_deploy: None, monkeypatch: pytest.MonkeyPatch
+):
     saga = waiting_trip(world)
     out = StringIO()
     call_command("sagas", "check_inflight", stdout=out)

@@ -99,7 +99,7 @@ def test_a_saga_set_aside_goes_on_when_the_cause_is_mended(world: World, operato
     assert (saga.status, saga.attention) == ("COMPLETED", "")
 
 
-def test_a_saga_whose_code_is_back_is_resumed(world: World, operator):
+def test_a_saga_whose_code_is_back_is_resumed(world: World, no_deploy: None, operator):
     saga = begin_trip()
     plan = registry.pop(("test.trip", 1))
     work(saga.pk)

@@ -383,7 +383,7 @@ def test_a_signal_that_code_without_the_plan_of_its_saga_stores_is_consumed_by_c
 
 
 def test_a_signal_for_a_saga_that_no_worker_knows_is_consumed_when_its_plan_is_back_and_it_is_resumed(
-    world: World, define
+    world: World, no_deploy: None, define
 ):
     define(Await(weigh, reads_only=True), Pivot(give_way))
     new = define(Await(weigh, reads_only=True), Pivot(give_way), version=2)
