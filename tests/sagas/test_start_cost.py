@@ -25,8 +25,9 @@ from tests.racing import race
 from tests.sagas.conftest import begin_trip
 from tests.sagas.plans import Transfer, TransferData, Trip, TripData, World
 
-# What the commit may take on a machine that is busy with other things; the wait itself is PATIENCE_S.
-AT_MOST = 0.5
+# What it may take on a machine that is busy with other things, half of what others wait for Redis; the wait itself is
+# PATIENCE_S.
+AT_MOST = 5.0
 
 
 @pytest.fixture(autouse=True)
