@@ -35,7 +35,7 @@ FIRST_LOOK_BACK = timedelta(hours=1)
 PATIENCE = minutes(10)
 
 
-class Kind(StrEnum):
+class Verdict(StrEnum):
     """What it means that rows break a rule."""
 
     WRONG = "wrong"
@@ -54,7 +54,7 @@ class Violation:
     found: str
     expected: str
     saga: UUID | None = None
-    kind: Kind = Kind.WRONG
+    verdict: Verdict = Verdict.WRONG
 
     @property
     def link(self) -> str:
@@ -89,7 +89,7 @@ class Rule:
 
     sentence: str
     sql: str
-    kind: Kind = Kind.WRONG
+    verdict: Verdict = Verdict.WRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Report:
 
 def _violation_json(violation: Violation) -> dict[str, Any]:
     values = {**asdict(violation), "saga": str(violation.saga) if violation.saga else None, "link": violation.link}
-    del values["kind"]
+    del values["verdict"]
     return values
 
 
@@ -180,7 +180,7 @@ def broken(rules: Iterable[Rule], scope: Scope, **parameters: Any) -> Iterator[V
         for rule in rules:
             cursor.execute(f"{SCOPE} {rule.sql} LIMIT {MOST}", values)
             for saga, subject, found, expected in cursor.fetchall():
-                yield Violation(rule.sentence, subject, _word(found), _word(expected), saga, rule.kind)
+                yield Violation(rule.sentence, subject, _word(found), _word(expected), saga, rule.verdict)
 
 
 def _word(value: Any) -> str:
@@ -211,9 +211,9 @@ def audit(scope: Scope | None = None, *, statement_limit: timedelta = PATIENCE) 
         at=at,
         since=scope.since,
         seconds=monotonic() - started,
-        violations=tuple(violation for violation in found if violation.kind is Kind.WRONG),
-        orphans=tuple(violation for violation in found if violation.kind is Kind.ORPHAN),
-        unseen=tuple(violation for violation in found if violation.kind is Kind.UNSEEN),
+        violations=tuple(violation for violation in found if violation.verdict is Verdict.WRONG),
+        orphans=tuple(violation for violation in found if violation.verdict is Verdict.ORPHAN),
+        unseen=tuple(violation for violation in found if violation.verdict is Verdict.UNSEEN),
     )
 
 

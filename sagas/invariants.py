@@ -6,7 +6,7 @@ every snapshot, also of a saga that moves.
 
 from collections.abc import Iterator
 
-from sagas.audit import Kind, Rule, Scope, Violation, auditor, broken
+from sagas.audit import Rule, Scope, Verdict, Violation, auditor, broken
 from sagas.trail import TRAIL_RULES, known_plans, legal_moves, planned_rule
 
 # --- the end --------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ PLANS_OF_THE_AUDITED_ARE_KNOWN = planned_rule(
        AND (definition, definition_version) NOT IN (SELECT definition, version FROM plan)
      GROUP BY definition, definition_version
     """,
-    kind=Kind.UNSEEN,
+    verdict=Verdict.UNSEEN,
 )
 
 # --- while it lives -------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ SIGNALS_OF_ENDED_SAGAS_ARE_CONSUMED = Rule(
         ON (saga.definition, saga.business_key) = (signal.definition, signal.business_key)
      WHERE signal.consumed_at IS NULL AND signal.late = '' AND saga.status IN ('COMPLETED', 'COMPENSATED', 'ABANDONED')
     """,
-    kind=Kind.ORPHAN,
+    verdict=Verdict.ORPHAN,
 )
 SIGNALS_FIND_THEIR_SAGA = Rule(
     "A signal whose saga did not come within a day.",
@@ -187,7 +187,7 @@ SIGNALS_FIND_THEIR_SAGA = Rule(
        AND NOT EXISTS (SELECT FROM sagas_sagainstance saga
                         WHERE (saga.definition, saga.business_key) = (signal.definition, signal.business_key))
     """,
-    kind=Kind.ORPHAN,
+    verdict=Verdict.ORPHAN,
 )
 
 RULES = (

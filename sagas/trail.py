@@ -5,7 +5,7 @@ An event's id grows with the order of the commits, since each holds the saga's r
 
 from typing import Any
 
-from sagas.audit import Kind, Rule
+from sagas.audit import Rule, Verdict
 from sagas.definition import newest, registry
 from sagas.states import MOVES, ActionStatus, CompensationStatus, SagaStatus, Status
 
@@ -15,9 +15,9 @@ _PLAN = """
 """
 
 
-def planned_rule(sentence: str, sql: str, *, kind: Kind = Kind.WRONG) -> Rule:
+def planned_rule(sentence: str, sql: str, *, verdict: Verdict = Verdict.WRONG) -> Rule:
     """A rule whose query also reads ``plan``, one row a step of every plan that this code knows."""
-    return Rule(sentence, f"{_PLAN} {sql}", kind=kind)
+    return Rule(sentence, f"{_PLAN} {sql}", verdict=verdict)
 
 
 # --- attempts -------------------------------------------------------------------------------------
