@@ -82,7 +82,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as Ctrl-C does
     try:
         several = getattr(early_config.known_args_namespace, "numprocesses", None)
-        early_config.stash[servers].start(hands_out=bool(several) and "PYTEST_XDIST_WORKER" not in os.environ)
+        early_config.stash[servers].start(hands_out=bool(several) and not os.environ.get("PYTEST_XDIST_WORKER"))
         return (yield)
     except BaseException:
         early_config.stash[servers].stop()

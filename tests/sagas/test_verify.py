@@ -12,7 +12,7 @@ from tests.thinning import FULL, SEED, share_of
 
 pytestmark = pytest.mark.verify
 
-SHARE = share_of(0.1)
+SHARE = share_of(0.15)
 
 
 def begin_return() -> None:
