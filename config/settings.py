@@ -119,7 +119,6 @@ _options = _database.get("OPTIONS", {})
 _database["HOST"] = _options.pop("host", _database["HOST"])  # a Unix socket: postgres://user@/name?host=/folder
 _database["OPTIONS"] = {
     **_options,
-    "prepare_threshold": 5,  # for `sagas.prepared`; what Django itself sends is never prepared
     "connect_timeout": 5,
     # When packets vanish, nobody is told: the side that waits asks after five seconds of silence, the side that
     # sends gives up after ten. The same for the server's side, or the session of a lost host would stay for hours.

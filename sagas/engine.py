@@ -139,13 +139,13 @@ def _share(sagas: Sequence[LoadedSaga], opening: Opening | None) -> list[Moved |
     until = monotonic() + SHARED_SECONDS
     taken: list[Turn] = []
     left: list[Moved | Call] = []
-    with Sharing(alone=(opening or acting_for(sagas[0].id)) if len(sagas) == 1 else None) as sharing:
+    with Sharing(alone=(opening or acting_for(sagas[0].holder)) if len(sagas) == 1 else None) as sharing:
         for saga in sagas:
             if (taken or left) and monotonic() > until:
                 left.append(Moved(saga.id, due=True, saga=saga))
                 continue
             try:
-                taken.append(sharing.act(saga.id, partial(turns.next_turn, saga)))
+                taken.append(sharing.act(saga.holder, partial(turns.next_turn, saga)))
             except StepRaised as raised:
                 if sharing.spoiled:
                     raise
@@ -226,7 +226,7 @@ def record_together(answers: Sequence[Answer]) -> tuple[list[Moved], list[Answer
                 for call, outcome in answers:
                     if saga := sagas.get(call.saga_id):
                         turn = partial(turns.record, saga, call, outcome, hooks=True)
-                        taken.append(sharing.act(saga.id, turn))
+                        taken.append(sharing.act(saga.holder, turn))
             moved = _moved(_store([turn for turn in taken if turn is not None]))
         return moved, [(call, outcome) for call, outcome in answers if call.saga_id not in sagas]
     except Exception:

@@ -18,7 +18,13 @@ from sagas.sharing import say_what_is_unsaid
 
 class _PreparedCursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **_: Any) -> "_PreparedCursor":
-        return super().execute(query, params, prepare=True, binary=True)
+        # Only now: while the driver may prepare statements it counts each text that anybody sends, and it forgets
+        # what is prepared when a savepoint is gone back to.
+        self.connection.prepare_threshold = 0
+        try:
+            return super().execute(query, params, prepare=True, binary=True)
+        finally:
+            self.connection.prepare_threshold = None
 
 
 def cursor() -> CursorWrapper:

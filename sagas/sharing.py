@@ -1,9 +1,9 @@
 """Several sagas in one transaction, one after the other: what one raises takes back what it wrote, and nothing else.
 
-Each has its turn in a savepoint of its own, as the holder of its locks. The statements that say so go along with
-the first statement of the turn: by themselves they would take as long as a step. One saga alone needs no savepoint:
-what it wrote goes with the transaction, and before its first statement there is nothing to take back. What goes along
-says for whom it acts, or takes it up.
+Each has its turn in a savepoint of its own, as the holder of its locks if it can have any. The statements that say
+so go along with the first statement of the turn: by themselves they would take as long as a step. One saga alone
+needs no savepoint: what it wrote goes with the transaction, and before its first statement there is nothing to take
+back. What goes along says for whom it acts, or takes it up.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,9 +37,12 @@ class Opening(NamedTuple):
     takes_up: bool = False
 
 
-def acting_for(saga_id: UUID) -> Opening:
-    """What is written until the next one is what this saga writes: see `sagas_refuse_unless_holder`."""
-    return Opening(("SET LOCAL sagas.holder = %s",), (str(saga_id),))
+def acting_for(holder: UUID | None) -> Opening:
+    """What is written until the next one is what this saga writes: see `sagas_refuse_unless_holder`.
+
+    None is any saga that can hold nothing.
+    """
+    return Opening(("SET LOCAL sagas.holder = %s",), (str(holder or ""),))
 
 
 class Gone(Exception):
@@ -59,6 +62,8 @@ class Sharing:
         self._cursor_factory = self._driver.cursor_factory
         self._server_cursor_factory = self._driver.server_cursor_factory
         self._savepoint = ""
+        # What was said last of who acts, by a turn that was not taken back.
+        self._acting: Opening | None = None
         self._alone = alone
         # Whether what a turn wrote could not be taken back: the transaction is of no use any more.
         self.spoiled = False
@@ -95,25 +100,25 @@ class Sharing:
     def __call__(self, driver: psycopg.Connection[Any], **options: Any) -> "_TurnCursor":
         return _TurnCursor(self, driver, **options)
 
-    def act(self, saga_id: UUID, turn: Callable[[], R]) -> R:
+    def act(self, holder: UUID | None, turn: Callable[[], R]) -> R:
         """What ``turn`` returns, acting for a saga. What it raises takes back what it wrote.
 
         Raises `Gone` if the saga could not be taken up by what opens the turn, whatever the turn made of that.
         """
         try:
-            return self._act(saga_id, turn)
+            return self._act(acting_for(holder), turn)
         finally:
             if self.gone:
-                raise Gone(str(saga_id))
+                raise Gone
 
-    def _act(self, saga_id: UUID, turn: Callable[[], R]) -> R:
+    def _act(self, acting: Opening, turn: Callable[[], R]) -> R:
         here = self._connection
         callbacks = len(here.run_on_commit)
         # Not the name of the one before: going back to a savepoint that was never set fails, and takes no other.
         savepoint = "odd_turn" if self._savepoint != "odd_turn" else "even_turn"
-        self.unsaid = self._opening(savepoint, saga_id)
+        self.unsaid = self._opening(savepoint, acting)
         try:
-            return turn()
+            done = turn()
         except Exception:
             # The step may have asked for a rollback; here it is.
             here.needs_rollback = False
@@ -121,6 +126,10 @@ class Sharing:
                 self._take_back(savepoint)
             del here.run_on_commit[callbacks:]
             raise
+        else:
+            if self.unsaid is None:
+                self._acting = acting
+            return done
         finally:
             if self.unsaid is None:
                 self._savepoint = savepoint
@@ -129,12 +138,12 @@ class Sharing:
                 self.say()
             self.unsaid = None
 
-    def _opening(self, savepoint: str, saga_id: UUID) -> Opening:
+    def _opening(self, savepoint: str, acting: Opening) -> Opening:
         if self._alone is not None:
             return self._alone
         before = f"RELEASE SAVEPOINT {self._savepoint}" if self._savepoint else _BE_QUICK
-        acting = acting_for(saga_id)
-        return Opening((before, f"SAVEPOINT {savepoint}", *acting.statements), acting.parameters)
+        within = Opening() if acting == self._acting else acting
+        return Opening((before, f"SAVEPOINT {savepoint}", *within.statements), within.parameters)
 
     def _take_back(self, savepoint: str) -> None:
         if not self.alone:

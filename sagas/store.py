@@ -45,6 +45,13 @@ class LoadedSaga(msgspec.Struct, frozen=True):
         assert self.plan is not None
         return from_json(self.plan.data_type, self.json_data)
 
+    @property
+    def holder(self) -> UUID | None:
+        """Whose locks it may write past: None if it can have none. The code it began under may have taken some."""
+        plan = self.plan
+        free = plan is not None and not plan.locks and plan.version == self.definition_version
+        return None if free else self.id
+
 
 _SAGA_COLUMNS = """
     id, definition, definition_version, business_key, data::text AS data, version, edits, stalls,

@@ -121,7 +121,7 @@ def write(moves: Sequence[Move]) -> list[LoadedSaga]:
         cursor.execute(sql, {"ids": ids, **parameters})
         if cursor.fetchone() != (len(moves),):
             raise Fenced(f"one of {', '.join(str(move.saga.id) for move in moves)} was moved on by somebody else")
-    ended = [m for m in moves if m.after.terminal and (m.saga.plan is None or m.saga.plan.locks)]
+    ended = [m for m in moves if m.after.terminal and m.saga.holder]
     if in_line := [m.saga.id for m in ended if m.after.blocked_on]:
         locks.before_leaving_line(in_line)
     if ended:

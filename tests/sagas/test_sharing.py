@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from psycopg import sql
 
 from sagas import prepared
-from sagas.definition import Context, Lock, Saga, Step
+from sagas.definition import Context, Lock, Saga, Step, registry
 from sagas.driver import drain_due
 from sagas.engine import Moved, work, work_together
-from sagas.models import SagaInstance
+from sagas.models import SagaInstance, SemanticLock
 from sagas.outcomes import Refused
 from sagas.services import turn_back
 from tests.sagas import plans
+from tests.sagas.conftest import begin
 from tests.sagas.plans import TripData, World
 from tests.sagas.rows import held, outcomes
 from tests.sagas.together import LATER, begin_all, commits_counted, execute, loaded, rollbacks_counted, statuses_of
@@ -224,6 +226,72 @@ def test_what_a_saga_of_a_shared_commit_raises_takes_back_what_it_wrote_and_noth
     expected = {"T0": 0, "T1": 1, "T2": 1, "T3": 0, "T4": 1}
     copied = {f"copied for {key}": 1 for key, count in expected.items() if count and write is after_a_copy}
     assert counts() == expected | copied
+
+
+def count_up_and_refuse(key: str) -> None:
+    with_parameters(key)
+    raise Refused("no", "no")
+
+
+# --- sagas without locks ----------------------------------------------------------------------------
+
+
+def without_locks(define: Callable[..., type[Saga[TripData]]]) -> type[Saga[TripData]]:
+    return define(Step(only_what_is_scripted, reads_only=True, retry=LATER), name="test.free")
+
+
+def test_a_saga_that_holds_nothing_does_not_act_for_the_one_before_it(world: World, define):
+    """The third writes what the second holds: that is refused, and tried again by itself."""
+    free = without_locks(define)
+    sagas = [begin(free, "T0"), begin(holding(define), "T1"), begin(free, "T2")]
+    for key in ("T0", "T1", "T2"):
+        world.does(key, lambda key=key: with_parameters("T0" if key == "T0" else "T1"))
+
+    assert work_together(3)[0] == Moved(sagas[2].pk, due=True)
+
+    assert statuses_of(*sagas) == ["COMPLETED", "COMPLETED", "PENDING"]
+    assert counts() == dict.fromkeys(KEYS, 0) | {"T0": 1, "T1": 1}
+
+
+def test_sagas_that_hold_nothing_say_once_that_they_do(world: World, define):
+    begin_all(without_locks(define), *KEYS)
+    for key in KEYS:
+        world.does(key, lambda key=key: with_parameters(key))
+
+    with CaptureQueriesContext(connection) as queries:
+        work_together(5)
+
+    assert sum("SET LOCAL sagas.holder" in str(query["sql"]) for query in queries) == 1
+    assert counts() == dict.fromkeys(KEYS, 1)
+
+
+def test_what_was_said_in_a_turn_that_raised_is_said_again(world: World, define):
+    """The third writes what the first holds."""
+    free = without_locks(define)
+    sagas = [begin(holding(define), "T1"), begin(free, "T0"), begin(free, "T2")]
+    world.does("T1", lambda: with_parameters("T1"))
+    world.does("T0", lambda: count_up_and_refuse("T0"))
+    world.does("T2", lambda: with_parameters("T1"))
+
+    work_together(3)
+
+    assert outcomes(sagas[1], "only_what_is_scripted") == ["REFUSED"]
+    assert statuses_of(*sagas) == ["COMPLETED", "COMPENSATED", "PENDING"]
+    assert counts() == {"T0": 0, "T1": 1, "T2": 0, "T3": 0, "T4": 0}
+
+
+def test_newer_code_without_locks_acts_for_a_saga_that_has_some_and_lets_go_of_them(world: World, define):
+    sagas = begin_five(define)
+    define(Step(only_what_is_scripted, reads_only=True, retry=LATER), version=2)
+    del registry["test.own", 1]
+    for key in KEYS:
+        world.does(key, lambda key=key: with_parameters(key))
+
+    drain_due()
+
+    assert statuses_of(*sagas) == ["COMPLETED"] * 5
+    assert counts() == dict.fromkeys(KEYS, 1)
+    assert not SemanticLock.objects.exists()
 
 
 # --- one saga alone -------------------------------------------------------------------------------
