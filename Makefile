@@ -16,11 +16,13 @@ run: .venv/installed  ## run the whole shop (PORT, DATA_DIR, DATABASE_URL, REDIS
 	@exec $(BIN)/python manage.py up
 
 # Two at a time, each with servers of its own. A queue that is given can serve one only.
+two-at-a-time = $(if $(REDIS_URL),,-n 2 --dist $(1))
+
 test: .venv/installed-dev  ## run the tests, on servers of their own
-	$(BIN)/pytest $(if $(REDIS_URL),,-n 2 --dist loadfile)
+	$(BIN)/pytest $(call two-at-a-time,loadfile)
 
 verify: .venv/installed-dev  ## break every plan at every boundary it has, all cases (SEED); half an hour
-	VERIFY=full $(if $(SEED),VERIFY_SEED=$(SEED)) $(BIN)/pytest -m verify
+	VERIFY=full $(if $(SEED),VERIFY_SEED=$(SEED)) $(BIN)/pytest -m verify $(call two-at-a-time,load)
 
 chaos: .venv/installed-dev  ## break the running shop for SECONDS (SEED, ORDERS_PER_SECOND, WORKERS), then audit it
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
