@@ -1,6 +1,6 @@
 """Several sagas in one transaction, one after the other: what one raises takes back what it wrote, and nothing else.
 
-Each has its turn in a savepoint of its own, as the holder of its locks if it can have any. The statements that say
+Each has its turn in a savepoint of its own, as the holder of its locks if it has any. The statements that say
 so go along with the first statement of the turn: by themselves they would take as long as a step. One saga alone
 needs no savepoint: what it wrote goes with the transaction, and before its first statement there is nothing to take
 back. What goes along says for whom it acts, or takes it up.
@@ -40,7 +40,7 @@ class Opening(NamedTuple):
 def acting_for(holder: UUID | None) -> Opening:
     """What is written until the next one is what this saga writes: see `sagas_refuse_unless_holder`.
 
-    None is any saga that can hold nothing.
+    None is any saga that holds nothing.
     """
     return Opening(("SET LOCAL sagas.holder = %s",), (str(holder or ""),))
 

@@ -38,6 +38,8 @@ class LoadedSaga(msgspec.Struct, frozen=True):
     now: datetime
     trace: str
     plan: Plan | None
+    # Whether it has a lock or a place in a line, maybe of an older plan.
+    bound: bool
     read_at: float = msgspec.field(default_factory=monotonic)
 
     @property
@@ -47,17 +49,16 @@ class LoadedSaga(msgspec.Struct, frozen=True):
 
     @property
     def holder(self) -> UUID | None:
-        """Whose locks it may write past: None if it can have none. The code it began under may have taken some."""
-        plan = self.plan
-        free = plan is not None and not plan.locks and plan.version == self.definition_version
-        return None if free else self.id
+        """Whose locks it may write past: None if it has none, and its plan takes none."""
+        return self.id if self.bound or self.plan is None or self.plan.locks else None
 
 
 _SAGA_COLUMNS = """
     id, definition, definition_version, business_key, data::text AS data, version, edits, stalls,
     statement_timestamp() AS now, status, backward, pivot_passed, generation, deadline_at, wake_at,
     waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until,
-    trace
+    trace, EXISTS (SELECT FROM sagas_semanticlock WHERE saga_id = sagas_sagainstance.id)
+        OR EXISTS (SELECT FROM sagas_lockwaiter WHERE saga_id = sagas_sagainstance.id) AS bound
 """
 _NAMES = [column.split()[-1] for column in _SAGA_COLUMNS.split(",")]
 
@@ -201,6 +202,7 @@ def _loaded(
         now=row["now"],
         trace=row["trace"],
         plan=plan,
+        bound=row["bound"],
         state=_state(plan, row, touched, frozenset(name for *of, name in signals if tuple(of) == owner)),
     )
 

@@ -12,9 +12,9 @@ from sagas import prepared
 from sagas.definition import Context, Lock, Saga, Step, registry
 from sagas.driver import drain_due
 from sagas.engine import Moved, work, work_together
-from sagas.models import SagaInstance, SemanticLock
+from sagas.models import LockWaiter, SagaInstance, SemanticLock
 from sagas.outcomes import Refused
-from sagas.services import turn_back
+from sagas.services import OnConflict, start, turn_back
 from tests.sagas import plans
 from tests.sagas.conftest import begin
 from tests.sagas.plans import TripData, World
@@ -280,10 +280,12 @@ def test_what_was_said_in_a_turn_that_raised_is_said_again(world: World, define)
     assert counts() == {"T0": 0, "T1": 1, "T2": 0, "T3": 0, "T4": 0}
 
 
-def test_newer_code_without_locks_acts_for_a_saga_that_has_some_and_lets_go_of_them(world: World, define):
+@pytest.mark.parametrize("version", [1, 2])
+def test_newer_code_without_locks_acts_for_a_saga_that_has_some_and_lets_go_of_them(world: World, define, version: int):
+    """Locks may be taken out of a plan as what is behind the steps that were reached: in place, too."""
     sagas = begin_five(define)
-    define(Step(only_what_is_scripted, reads_only=True, retry=LATER), version=2)
     del registry["test.own", 1]
+    define(Step(only_what_is_scripted, reads_only=True, retry=LATER), version=version)
     for key in KEYS:
         world.does(key, lambda key=key: with_parameters(key))
 
@@ -292,6 +294,25 @@ def test_newer_code_without_locks_acts_for_a_saga_that_has_some_and_lets_go_of_t
     assert statuses_of(*sagas) == ["COMPLETED"] * 5
     assert counts() == dict.fromkeys(KEYS, 1)
     assert not SemanticLock.objects.exists()
+
+
+def test_newer_code_without_locks_leaves_the_line_that_older_code_got_in(world: World, define):
+    """What is handed to who does not wait for it any more would never be let go of."""
+    bound = define(
+        Step(only_what_is_scripted, reads_only=True, retry=LATER), locks=(Lock[TripData]("row", lambda data: "T0"),)
+    )
+    with transaction.atomic():
+        holder = start(bound, TripData("T0"), key="T0")
+        waiter = start(bound, TripData("T1"), key="T1", on_conflict=OnConflict.WAIT)
+    del registry["test.own", 1]
+    define(Step(only_what_is_scripted, reads_only=True, retry=LATER))
+
+    work(waiter.pk)
+    drain_due()
+
+    assert statuses_of(holder, waiter) == ["COMPLETED", "COMPLETED"]
+    assert not SemanticLock.objects.exists()
+    assert not LockWaiter.objects.exists()
 
 
 # --- one saga alone -------------------------------------------------------------------------------
