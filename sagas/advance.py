@@ -173,11 +173,23 @@ def _waited(step: PlannedStep, saga: SagaState, now: datetime) -> SagaState:
         return saga
     if step.spec.on_timeout is OnTimeout.BACKWARD and not saga.pivot_passed:
         return turned(saga, step.name, "timed_out", f"{step.name} did not come in time")
-    return replace(saga.with_step(step.position, due_at=None), attention=overdue_words(step))
+    attention = also(saga.attention, overdue_words(step))
+    return replace(saga.with_step(step.position, due_at=None), attention=attention)
 
 
 def overdue_words(step: PlannedStep) -> str:
     return f"{step.name} is overdue"
+
+
+def still_overdue(plan: Plan, saga: SagaState, attention: str) -> str:
+    """Of what asked for attention the waits that still do: they end with what is waited for, and with nothing else."""
+    waiting = {overdue_words(p) for p in plan.steps if saga.steps[p.position].action is ActionStatus.WAITING}
+    return also(*(words for words in attention.split("; ") if words in waiting))
+
+
+def also(*words: str) -> str:
+    """What asks for attention, of several things."""
+    return "; ".join(filter(None, words))
 
 
 def _with_needed_compensations(plan: Plan, saga: SagaState) -> SagaState:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from sagas import machine
-from sagas.advance import ended, is_at, overdue_words
+from sagas.advance import also, ended, is_at, overdue_words, still_overdue
 from sagas.machine import NotAllowed, advance
 from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState
@@ -31,7 +31,7 @@ def retry(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
         elif not saga.backward and state.action is ActionStatus.FAILED:
             changes["action"] = ActionStatus.PENDING
         saga = saga.with_step(position, **changes)
-    return advance(plan, _moving(saga), now)
+    return advance(plan, _moving(plan, saga), now)
 
 
 def edit(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
@@ -42,7 +42,7 @@ def edit(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     for position, state in enumerate(saga.steps):
         if state.failures or state.action is ActionStatus.FAILED:
             saga = saga.with_step(position, action=ActionStatus.PENDING, failures=0, due_at=None, error="")
-    return advance(plan, _moving_unless_paused(saga), now)
+    return advance(plan, _moving_unless_paused(plan, saga), now)
 
 
 def why_not_edit(saga: SagaState) -> str:
@@ -102,7 +102,7 @@ def resolve(
         saga = saga.with_step(step.position, action=ActionStatus.FAILED, compensation=none, **changes)
     else:
         saga = saga.with_step(step.position, action=ActionStatus.PENDING, **changes)
-    return advance(plan, _moving_unless_paused(saga), now)
+    return advance(plan, _moving_unless_paused(plan, saga), now)
 
 
 def why_not_resolve(saga: SagaState, step: PlannedStep) -> str:
@@ -144,7 +144,7 @@ def resume(plan: Plan, saga: SagaState, now: datetime) -> SagaState:
     reason = why_not_resume(saga)
     if reason:
         raise NotAllowed(reason)
-    return advance(plan, _moving(saga), now)
+    return advance(plan, _moving(plan, saga), now)
 
 
 def why_not_resume(saga: SagaState) -> str:
@@ -154,12 +154,13 @@ def why_not_resume(saga: SagaState) -> str:
     return "The saga is not paused."
 
 
-def _moving(saga: SagaState) -> SagaState:
+def _moving(plan: Plan, saga: SagaState) -> SagaState:
     """No longer suspended; `advance` then says where that leads."""
     if saga.status is not SagaStatus.SUSPENDED:
         return saga
     status = SagaStatus.COMPENSATING if saga.backward else SagaStatus.RUNNING
-    return replace(saga, status=status, suspend_reason=None, attention="", wake_at=None)
+    attention = still_overdue(plan, saga, saga.attention)
+    return replace(saga, status=status, suspend_reason=None, attention=attention, wake_at=None)
 
 
 # --- waits ------------------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ def reschedule(plan: Plan, saga: SagaState, step: PlannedStep, *, at: datetime |
         raise NotAllowed(reason)
     if at is None and not step.awaits:
         raise NotAllowed(f"{step.name} waits for nothing but its time; move that to now instead.")
-    attention = "" if saga.attention == overdue_words(step) else saga.attention
+    attention = also(*(words for words in saga.attention.split("; ") if words != overdue_words(step)))
     return advance(plan, replace(saga.with_step(step.position, due_at=at), attention=attention), now)
 
 
@@ -203,7 +204,7 @@ def skip(plan: Plan, saga: SagaState, step: PlannedStep, *, receipt: Any, now: d
     skipped = saga.with_step(
         step.position, action=ActionStatus.SKIPPED, receipt=receipt, failures=0, due_at=None, error=""
     )
-    return advance(plan, _moving_unless_paused(skipped), now)
+    return advance(plan, _moving_unless_paused(plan, skipped), now)
 
 
 def why_not_skip(plan: Plan, saga: SagaState, step: PlannedStep) -> str:
@@ -232,7 +233,7 @@ def waive(plan: Plan, saga: SagaState, step: PlannedStep, *, now: datetime) -> S
     if reason:
         raise NotAllowed(reason)
     waived = saga.with_step(step.position, compensation=CompensationStatus.WAIVED, failures=0, due_at=None)
-    return advance(plan, _moving_unless_paused(waived), now)
+    return advance(plan, _moving_unless_paused(plan, waived), now)
 
 
 def why_not_waive(saga: SagaState, step: PlannedStep) -> str:
@@ -313,5 +314,5 @@ def why_not_review(saga: SagaState) -> str:
     return "" if saga.attention else "Nothing of this saga asks for attention."
 
 
-def _moving_unless_paused(saga: SagaState) -> SagaState:
-    return saga if saga.suspend_reason is SuspendReason.OPERATOR_PAUSE else _moving(saga)
+def _moving_unless_paused(plan: Plan, saga: SagaState) -> SagaState:
+    return saga if saga.suspend_reason is SuspendReason.OPERATOR_PAUSE else _moving(plan, saga)

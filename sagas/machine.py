@@ -10,7 +10,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from sagas.advance import advance, is_in_line, next_task, suspended, turned, why_not_turn_back
+from sagas.advance import (
+    advance,
+    also,
+    is_in_line,
+    next_task,
+    still_overdue,
+    suspended,
+    turned,
+    why_not_turn_back,
+)
 from sagas.outcomes import Outcome, OutcomeKind
 from sagas.plan import Plan, PlannedStep
 from sagas.snapshot import SagaState, StepState, Task
@@ -79,7 +88,10 @@ def finish(
             outcome = replace(outcome, kind=OutcomeKind.UNKNOWN, definite=False)
     saga = saga.with_step(position, **closed)
     act = _finish_action if side is Side.ACTION else _finish_compensation
-    return advance(plan, act(plan.steps[position], saga, outcome, now, jitter), now)
+    after = act(plan.steps[position], saga, outcome, now, jitter)
+    if after.attention != saga.attention:
+        after = replace(after, attention=also(still_overdue(plan, after, saga.attention), after.attention))
+    return advance(plan, after, now)
 
 
 def lease_over(plan: Plan, saga: SagaState, now: datetime, jitter: Jitter) -> tuple[SagaState, list[Task]]:

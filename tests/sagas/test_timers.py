@@ -9,13 +9,15 @@ from django.contrib.auth.models import User
 from django.utils.timezone import now
 
 from sagas import services
+from sagas.definition import AwaitPerson, Parallel, Pivot
 from sagas.driver import drain_due
 from sagas.models import SagaInstance, Signal
 from sagas.selectors import waiting_words
 from sagas.steps import StepFunction
 from tests.racing import race
+from tests.sagas.conftest import begin
 from tests.sagas.operating import ask, do, refused
-from tests.sagas.plans import Return, World, cool_off, effects, give_money_back, inspection, parcel_back
+from tests.sagas.plans import Ctx, Return, World, cool_off, effects, give_money_back, inspection, parcel_back
 from tests.sagas.rows import end_backoff, snapshot, step_of
 from tests.sagas.test_signals import (
     begin_return,
@@ -93,6 +95,54 @@ def test_a_new_due_date_takes_the_attention_of_the_old_one_away(world: World):
     saga.refresh_from_db()
     assert saga.attention == ""
     assert waiting_words(saga).startswith("Waits for a person: inspection, due ")
+
+
+def test_a_wait_that_is_overdue_asks_for_attention_after_a_pause_as_before(world: World, operator: User):
+    saga = waiting_return()
+    tell_parcel()
+    drain_due()
+    let_time_pass(saga, minutes=11)
+    drain_due()
+
+    do("pause", saga, ask(operator, saga))
+    do("resume", saga, ask(operator, saga))
+
+    saga.refresh_from_db()
+    assert (status_of(saga), saga.attention) == (("WAITING", "human"), "inspection is overdue")
+    tell_inspection()
+    drain_due()
+    saga.refresh_from_db()
+    assert saga.attention == ""
+
+
+def first_signature(ctx: Ctx, name: str) -> None:
+    """One of two that have to sign, in any order."""
+
+
+def second_signature(ctx: Ctx, name: str) -> None:
+    """The other one."""
+
+
+def test_what_goes_well_beside_a_wait_that_is_overdue_does_not_end_its_attention(world: World, define):
+    limit: dict[str, Any] = {"within": timedelta(minutes=1), "reads_only": True}
+    both = Parallel(AwaitPerson(first_signature, **limit), AwaitPerson(second_signature, **limit))
+    plan = define(both, Pivot(cool_off))
+    saga = begin(plan)
+    drain_due()
+    let_time_pass(saga, minutes=2)
+    drain_due()
+    saga.refresh_from_db()
+    assert saga.attention == "first_signature is overdue; second_signature is overdue"
+
+    services.signal(plan, "T1", second_signature, "Ada", dedup_id="1")
+    drain_due()
+
+    saga.refresh_from_db()
+    assert (saga.status, saga.attention) == ("WAITING", "first_signature is overdue")
+    services.signal(plan, "T1", first_signature, "Bob", dedup_id="1")
+    drain_due()
+    saga.refresh_from_db()
+    assert (saga.status, saga.attention) == ("COMPLETED", "")
 
 
 def cooling_return() -> SagaInstance:
