@@ -71,7 +71,10 @@ def reschedule(
         saga = store.lock_named(plan.plan.name, key)
         if saga is None or saga.plan is None:
             return False
-        planned = saga.plan.step(name_of(step))
+        planned = next((planned for planned in saga.plan.steps if planned.name == name_of(step)), None)
+        if planned is None:
+            # The plan of another version: what its saga waits for has another name.
+            return False
         try:
             after = interventions.reschedule(saga.plan, saga.state, planned, at=at, now=saga.now)
         except NotAllowed:

@@ -210,7 +210,7 @@ def test_a_backoff_is_not_moved_but_retried(world: World, operator: User):
     assert str(refused("reschedule", saga, ask(operator, saga))) == "parcel_back pauses after a failure; retry it."
 
 
-@pytest.mark.parametrize(("step", "key"), [(give_money_back, "R1"), (parcel_back, "nobody")])
+@pytest.mark.parametrize(("step", "key"), [(give_money_back, "R1"), (first_signature, "R1"), (parcel_back, "nobody")])
 def test_code_is_told_that_there_was_nothing_to_move(world: World, step: Callable[..., Any], key: str):
     saga = waiting_return()
     before = snapshot(saga)

@@ -1,5 +1,6 @@
 """Flows: where they stand, when they are quiet, how long they are kept."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -10,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from sagas import services
+from sagas.choreography import flows
 from sagas.choreography.broker import LocalBroker
 from sagas.choreography.flows import Flow, Stand, Station, declare, stands
 from sagas.choreography.models import OutboxEvent
@@ -106,6 +108,21 @@ def test_a_flow_that_goes_quiet_asks_for_a_person_and_every_event_puts_that_off(
     run()
     saga.refresh_from_db()
     assert (saga.status, saga.attention, effects("B-1")) == ("COMPLETED", "", ["baked", "billed", "handed over"])
+
+
+def hand_out(ctx: Any, ended: Any) -> None:
+    """What newer code calls the end of the flow."""
+
+
+def test_a_flow_that_began_before_its_end_was_renamed_still_hears_of_its_events(oven: Oven, monkeypatch: Any) -> None:
+    take_order("B-1", 2)
+
+    with monkeypatch.context() as newer:
+        newer.setattr(flows, "flows", [replace(FLOW, end=hand_out)])
+        run()
+
+    assert not OutboxEvent.objects.filter(due_at__isnull=False).exists()
+    assert effects("B-1") == ["baked", "billed", "handed over"]
 
 
 def test_nobody_turns_a_flow_back_while_others_act_for_it(olga: User) -> None:
