@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import DataError, OperationalError, transaction
@@ -165,6 +166,8 @@ def refusals() -> Iterator[None]:
         yield
     except machine.NotAllowed as error:
         raise OperationRefused(str(error)) from error
+    except msgspec.ValidationError as error:
+        raise OperationRefused(f"The code that runs cannot read the data of this saga: {error}.") from error
     except DataError as error:
         raise OperationRefused("What you entered cannot be stored; look for invisible characters.") from error
     except OperationalError as error:

@@ -67,7 +67,7 @@ def edit(saga_id: UUID, request: Request, *, payload: Any) -> Operation:
     def put_right(saga: LoadedSaga) -> Effect:
         plan = plan_of(saga)
         after = interventions.edit(plan, saga.state, saga.now)
-        value, kept = _valid_data(plan, payload), to_json(saga.data)
+        value, kept = _valid_data(plan, payload), _as_read(saga)
         changed = [
             {"field": name, "from": kept.get(name), "to": value.get(name)}
             for name in sorted(kept.keys() | value.keys())
@@ -75,12 +75,8 @@ def edit(saga_id: UUID, request: Request, *, payload: Any) -> Operation:
         ]
         if not changed:
             raise machine.NotAllowed("Nothing of the data is different; retry the saga instead.")
-        new = from_json(plan.data_type, value)
-        for lock in plan.locks:
-            if lock.resource_id(new) != lock.resource_id(saga.data):
-                raise machine.NotAllowed(
-                    f"The saga holds {lock.resource_type} {lock.resource_id(saga.data)}; keep that."
-                )
+        for lock in _no_longer_locked(plan, saga, from_json(plan.data_type, value)):
+            raise machine.NotAllowed(f"The saga holds {lock}; keep that.")
         return Effect(after, {"changed": changed}, data=value)
 
     return operate("edit", saga_id, request, put_right)
@@ -223,6 +219,28 @@ def review(saga_id: UUID, request: Request) -> Operation:
         return Effect(interventions.review(saga.state), {"attention": saga.state.attention})
 
     return operate("review", saga_id, request, look_after)
+
+
+def _as_read(saga: LoadedSaga) -> Any:
+    """The JSON of its data with what the plan adds; as it is stored where the plan has changed and cannot read it."""
+    try:
+        return to_json(saga.data)
+    except msgspec.ValidationError:
+        return saga.json_data
+
+
+def _no_longer_locked(plan: Plan, saga: LoadedSaga, new: Any) -> list[str]:
+    """What the saga locks, and would not with other data; of data that nobody can read, what it holds."""
+    try:
+        old = saga.data
+    except msgspec.ValidationError:
+        named = [" ".join(resource) for resource in locks.resources(plan, new)]
+        return [lock for lock in locks.held_by(saga.id) if lock not in named]
+    return [
+        f"{lock.resource_type} {lock.resource_id(old)}"
+        for lock in plan.locks
+        if lock.resource_id(new) != lock.resource_id(old)
+    ]
 
 
 def _valid_receipt(step: PlannedStep, receipt: Any) -> Any:

@@ -16,6 +16,7 @@ from tests.sagas.operating import HOUR, Visit, ask, do, refused, saga_for
 from tests.sagas.operators import bank_is_itself_again
 from tests.sagas.plans import World
 from tests.sagas.rows import snapshot, statuses
+from tests.sagas.together import execute
 
 __all__ = ["bank_is_itself_again"]
 
@@ -73,6 +74,33 @@ def test_while_a_call_is_under_way_the_data_stays(world: World, operator: User) 
     begin_call(saga)
 
     assert str(refused("edit", saga, ask(operator, saga))) == "A call is under way; wait for its outcome."
+
+
+def test_data_that_the_code_no_longer_reads_can_be_put_right(world: World, operator: User) -> None:
+    saga = begin_trip()
+    execute("UPDATE sagas_sagainstance SET data = '{\"called\": \"T1\"}'")
+    run()
+    saga.refresh_from_db()
+    assert saga.suspend_reason == "RETRIES_EXHAUSTED"
+
+    why = refused("edit", saga, ask(operator, saga), payload={"number": "T2"})
+    assert str(why) == "The saga holds trip T1; keep that."
+    done = do("edit", saga, ask(operator, saga), payload={"number": "T1"})
+    run()
+
+    saga.refresh_from_db()
+    assert (saga.status, saga.data) == ("COMPLETED", {"number": "T1"})
+    assert {"field": "called", "from": "T1", "to": None} in done.detail["changed"]
+
+
+def test_a_saga_whose_data_cannot_be_read_gets_in_no_line_and_says_why(world: World, operator: User) -> None:
+    saga = saga_for(world, "release")
+    do("release", saga, ask(operator, saga))
+    execute("UPDATE sagas_sagainstance SET data = '{}'")
+
+    why = refused("resume", saga, ask(operator, saga))
+
+    assert str(why).startswith("The code that runs cannot read the data of this saga: Object missing required field")
 
 
 @pytest.mark.parametrize(
