@@ -19,6 +19,9 @@ R = TypeVar("R")
 class Refused(Exception):
     """A business no, with no lasting effect: declined, out of stock. The saga turns back."""
 
+    # Of a class of one's own that does not call ours.
+    code, message = "refused", ""
+
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
@@ -27,6 +30,9 @@ class Refused(Exception):
 class Transient(Exception):
     """Definitely no effect, and worth another try: connection refused, 429, 503 promising nothing was done."""
 
+    message = ""
+    retry_after: timedelta | None = None
+
     def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.message, self.retry_after = message, retry_after
@@ -34,6 +40,8 @@ class Transient(Exception):
 
 class Unknown(Exception):
     """It may have happened: a time-out, a lost answer, an ambiguous 5xx."""
+
+    message = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -59,9 +59,15 @@ def redact_values(value: Any, depth: int = MAX_DEPTH) -> Any:
     return "[number]" if is_number and redact(str(value)) != str(value) else value
 
 
-def message_of(text: str) -> str:
-    """The redacted beginning of a text. Cut twice, since a partner may answer with megabytes."""
-    return redact(text[: 4 * MAX_MESSAGE])[:MAX_MESSAGE]
+def message_of(text: object) -> str:
+    """The redacted beginning of a text. Cut twice, since a partner may answer with megabytes.
+
+    Whoever raises may give what is no text, such as the error of a library; some errors cannot even say what they are.
+    """
+    try:
+        return redact(str(text)[: 4 * MAX_MESSAGE])[:MAX_MESSAGE]
+    except Exception:
+        return type(text).__name__
 
 
 def words_of(error: BaseException) -> str:

@@ -128,6 +128,46 @@ def test_a_message_that_cannot_be_stored_does_not_stop_a_saga(world: World, wher
     assert world.calls[where] == 2
 
 
+class CardDeclined(Refused):
+    """A library's error that was made one of ours, and does not know what ours has to be told."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "declined")
+
+
+def never_says() -> Exception:
+    return type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Refused("no", ValueError("declined")), "declined"),  # type: ignore[arg-type]
+        (Refused(402, None), "None"),  # type: ignore[arg-type]
+        (Refused("no", never_says()), "Mute"),  # type: ignore[arg-type]
+        (CardDeclined(), ""),
+    ],
+)
+@pytest.mark.parametrize("where", ["reserve_seat", "note_booking", "book_flight"])
+def test_a_no_is_a_no_even_if_what_it_says_is_no_text(world: World, where, error, message):
+    world.raises(where, error)
+
+    saga = run_trip()
+
+    assert (saga.status, saga.failure["message"]) == ("COMPENSATED", message)
+    assert [row.outcome for row in saga.attempts.filter(message=message, fingerprint__gt="")] == ["REFUSED"]
+
+
+@pytest.mark.parametrize("where", ["reserve_seat", "book_flight"])
+def test_another_try_is_made_even_if_what_failed_is_no_text(world: World, where):
+    world.raises(where, Transient(ConnectionError("nobody listens")))  # type: ignore[arg-type]
+
+    saga = run_trip()
+
+    assert (saga.status, attempt(saga, where).outcome) == ("COMPLETED", "TRANSIENT")
+    assert attempt(saga, where).message == "nobody listens"
+
+
 def test_an_error_class_with_a_long_name_is_cut(world: World):
     world.raises("book_flight", type("E" * 300, (Exception,), {})("x"))
 
