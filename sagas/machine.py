@@ -30,6 +30,9 @@ from sagas.steps import OnBug
 # share one count: a bug that follows two accidents comes to a person at once, which is early and never wrong.
 BUG_ATTEMPTS = 3
 
+# Whoever names a longer time is asked again after this one: it may be garbage, and years are no pause.
+LONGEST_RETRY_AFTER = timedelta(days=1)
+
 LEASE_IS_OVER = Outcome(
     OutcomeKind.LEASE_OVER, code="lease_over", message="the worker did not come back in time", definite=False
 )
@@ -187,9 +190,9 @@ def _failed_again(
     retry = step.spec.retry
     failures = saga.steps[step.position].failures + 1
     pause = retry.delay(failures, jitter())
-    if outcome.retry_after is not None:
+    if outcome.retry_after is not None and outcome.retry_after > timedelta(0):
         # The service names its time, so our own backoff does not grow; spread, since many were told the same.
-        pause = outcome.retry_after * (1 + jitter() / 2)
+        pause = min(outcome.retry_after, LONGEST_RETRY_AFTER) * (1 + jitter() / 2)
     budget = min(BUG_ATTEMPTS, retry.attempts) if outcome.kind is OutcomeKind.BUG else retry.attempts
     return saga.with_step(step.position, failures=failures, due_at=now + pause, **status), failures >= budget
 

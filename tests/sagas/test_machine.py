@@ -1,6 +1,7 @@
 """What each outcome of an action leads to, before and after the pivot, rule by rule."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -132,6 +133,24 @@ def test_a_time_that_the_service_names_takes_the_place_of_the_backoff_spread_by_
     again(walk, transient("busy", seconds(10)), times=1)
 
     assert pause_of(walk, "authorize") == 15
+
+
+@pytest.mark.parametrize("named", [timedelta(0), timedelta(hours=-1)])
+def test_a_service_that_names_no_time_ahead_is_not_asked_without_a_pause(named):
+    walk = walk_at("confirm")
+
+    again(walk, transient(retry_after=named), times=3)
+
+    assert pause_of(walk, "confirm") == 16
+
+
+@pytest.mark.parametrize("named", [timedelta(days=4_000), timedelta.max])
+def test_a_service_that_names_years_is_asked_again_after_a_day(named):
+    walk = walk_at("authorize")
+
+    walk.attempt(transient(retry_after=named))
+
+    assert pause_of(walk, "authorize") == timedelta(days=1.5).total_seconds(), "spread by up to a half"
 
 
 @pytest.mark.parametrize(
