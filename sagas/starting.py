@@ -219,15 +219,17 @@ def _take_many(plan: Plan, wanted: dict[str, Any], new: dict[str, SagaInstance])
     """Take the locks of a batch of new sagas; those that do not get all of theirs go again. Returns their keys."""
     if not plan.locks:
         return set()
+    # Two locks of a saga may be of one resource.
+    resources = {key: set(locks.resources(plan, wanted[key])) for key in wanted if key in new}
     needed = [
         {"type": kind, "key": resource, "saga": str(new[key].pk), "nth": nth}
-        for nth, key in enumerate(key for key in wanted if key in new)
-        for kind, resource in locks.resources(plan, wanted[key])
+        for nth, (key, own) in enumerate(resources.items())
+        for kind, resource in own
     ]
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_MANY, [json.dumps(needed)])
         got = Counter(row[0] for row in cursor.fetchall())
-    rejected = {key for key, saga in new.items() if got[saga.pk] < len(plan.locks)}
+    rejected = {key for key, saga in new.items() if got[saga.pk] < len(resources[key])}
     if rejected:
         SagaInstance.objects.filter(pk__in=[new.pop(key).pk for key in rejected]).delete()
     return rejected

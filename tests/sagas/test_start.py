@@ -66,6 +66,14 @@ def test_one_whose_lock_is_taken_is_rejected_and_the_rest_is_started(world: Worl
     assert set(SemanticLock.objects.values_list("resource_id", flat=True)) == {"A", "B", "C", "D"}
 
 
+def test_one_that_names_a_resource_twice_is_not_in_its_own_way(world: World):
+    with transaction.atomic():
+        (result,) = start_many(Transfer, [("T1", TransferData("T1", "A", "A"))])
+
+    assert isinstance(result, Started)
+    assert list(SemanticLock.objects.values_list("resource_id", "saga")) == [("A", result.saga_id)]
+
+
 def test_a_batch_with_bad_data_is_refused_whole(world: World):
     with pytest.raises(msgspec.ValidationError, match="number"), transaction.atomic():
         start_many(Trip, [("T1", TripData("T1")), ("T2", TripData(7))])  # type: ignore[arg-type]
