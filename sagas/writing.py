@@ -16,7 +16,7 @@ from msgspec.structs import asdict, replace
 
 from sagas import locks, prepared
 from sagas.snapshot import SagaState, changes
-from sagas.states import ActionStatus
+from sagas.states import DONE_ACTIONS
 from sagas.store import LoadedSaga
 
 
@@ -183,15 +183,14 @@ def _given_back(move: Move) -> list[str]:
     plan = move.saga.plan
     if plan is None or not any(lock.release_after for lock in plan.locks):
         return []
-    done = [
-        step.spec.action
-        for step in plan.steps
-        if move.after.steps[step.position].action is ActionStatus.SUCCEEDED
-        and move.saga.state.steps[step.position].action is not ActionStatus.SUCCEEDED
-    ]
-    return [
-        f"{lock.resource_type} {lock.resource_id(move.saga.data)}" for lock in plan.locks if lock.release_after in done
-    ]
+    before = [p.spec.action for p in plan.steps if move.saga.state.steps[p.position].action in DONE_ACTIONS]
+    done = [p.spec.action for p in plan.steps if move.after.steps[p.position].action in DONE_ACTIONS]
+    if not any(lock.release_after in done and lock.release_after not in before for lock in plan.locks):
+        return []
+    # Two locks may be of one resource: it goes with the last of them.
+    kept = locks.resources(plan, move.saga.data, done)
+    gone = [resource for resource in locks.resources(plan, move.saga.data, before) if resource not in kept]
+    return [" ".join(resource) for resource in gone]
 
 
 def _json(value: Any) -> msgspec.Raw | None:

@@ -4,10 +4,12 @@ from datetime import timedelta
 from threading import Event
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 
-from sagas import locks
+from sagas import locks, operations
 from sagas.attempts import Call
+from sagas.definition import Await, Lock, Pivot, Step
 from sagas.driver import drain_due
 from sagas.engine import Moved, record, work
 from sagas.exceptions import LockTaken
@@ -16,7 +18,10 @@ from sagas.outcomes import Transient
 from sagas.selectors import waiting_words
 from sagas.services import OnConflict, guard, start, turn_back
 from tests.racing import race
-from tests.sagas.plans import Transfer, TransferData, World, effects
+from tests.sagas.conftest import begin as begin_saga
+from tests.sagas.conftest import run
+from tests.sagas.operating import ask
+from tests.sagas.plans import Ctx, Transfer, TransferData, TripData, World, effects, inspection, settle, soon
 from tests.sagas.test_signals import let_time_pass
 
 FAR = Transient("not now", timedelta(hours=1))
@@ -160,6 +165,34 @@ def test_a_lock_with_release_after_goes_on_when_that_step_is_done(world: World):
     assert status("T1") == "WAITING"
     assert status("T2") == "COMPLETED"
     assert held() == {"B": "T1"}
+
+
+def test_of_two_locks_on_one_resource_it_is_held_as_long_as_the_last_of_them(world: World):
+    world.raises("tell_owner", FAR)
+    begin("T1", source="A", target="A")
+
+    drain_due()
+
+    assert (status("T1"), effects("T1"), held()) == ("WAITING", ["settled"], {"A": "T1"})
+    let_time_pass(SagaInstance.objects.get(), hours=2)
+    drain_due()
+    assert (status("T1"), held()) == ("COMPLETED", {})
+
+
+def test_a_lock_with_release_after_goes_on_when_that_step_is_skipped(world: World, define, operator: User):
+    def give_receipt(ctx: Ctx) -> None:
+        raise ValueError("the printer is gone")
+
+    lock = Lock[TripData]("till", lambda data: data.number, release_after=give_receipt)
+    steps = (Pivot(settle), Step(give_receipt, skippable=True, retry=soon), Await(inspection))
+    saga = begin_saga(define(*steps, locks=(lock,)))
+    run()
+    assert held() == {"T1": "T1"}
+
+    operations.skip(saga.pk, ask(operator, saga), step="give_receipt")
+    run()
+
+    assert (status("T1"), held()) == ("WAITING", {})
 
 
 def test_turning_back_is_decided_under_the_row_lock_and_happens_once(world: World):
