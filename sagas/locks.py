@@ -135,13 +135,12 @@ def take_or_wait(plan: Plan, data: Any, saga_id: UUID, state: SagaState | None =
     return ""
 
 
-def holder_of(plan: Plan, data: Any, saga_id: UUID) -> tuple[tuple[str, str], UUID, datetime] | None:
-    """The first resource that another saga holds, with who and since when. Locks nothing."""
+def held_by_others(plan: Plan, data: Any, saga_id: UUID) -> Iterator[tuple[tuple[str, str], UUID, datetime]]:
+    """Each resource that another saga holds, with who and since when. Locks nothing."""
     for kind, key in resources(plan, data):
         lock = SemanticLock.objects.filter(resource_type=kind, resource_id=key, saga__isnull=False).first()
         if lock is not None and lock.saga_id is not None and lock.saga_id != saga_id:
-            return (kind, key), lock.saga_id, lock.taken_at
-    return None
+            yield (kind, key), lock.saga_id, lock.taken_at
 
 
 def held_by(saga_id: UUID) -> list[str]:

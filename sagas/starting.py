@@ -241,10 +241,10 @@ def _take_locks(plan: Plan, data: Any, saga_id: UUID, on_conflict: OnConflict, a
         locks.take(plan, data, saga_id)
         return False
     # Saga rows are locked before lock rows, here as in a saga that ends.
-    if on_conflict is OnConflict.ABORT_HOLDER and (held := locks.holder_of(plan, data, saga_id)):
-        resource, holder_id, since = held
-        if (holder := store.lock(holder_id)) is not None and not holder.state.terminal:
-            _abort(holder, resource, since, actor)
+    if on_conflict is OnConflict.ABORT_HOLDER:
+        for resource, holder_id, since in locks.held_by_others(plan, data, saga_id):
+            if (holder := store.lock(holder_id)) is not None and not holder.state.terminal:
+                _abort(holder, resource, since, actor)
     blocked_on = locks.take_or_wait(plan, data, saga_id)
     if blocked_on and (saga := store.lock(saga_id)) is not None and saga.plan is not None:
         after = advance(saga.plan, replace(saga.state, blocked_on=blocked_on), saga.now)

@@ -142,6 +142,33 @@ def test_who_aborts_the_holder_turns_it_back_and_takes_over(world: World):
     assert effects("T1") == ["forgotten"]
 
 
+def test_who_aborts_turns_back_every_holder_of_what_it_needs(world: World):
+    world.raises("move_money", FAR, FAR)
+    begin("T1", source="A", target="C")
+    begin("T2", source="B", target="D")
+    drain_due()
+
+    begin("T3", source="A", target="B", on_conflict=OnConflict.ABORT_HOLDER)
+    drain_due()
+
+    assert [status(number) for number in ("T1", "T2", "T3")] == ["COMPENSATED", "COMPENSATED", "COMPLETED"]
+
+
+def test_who_aborts_is_rejected_if_any_holder_is_past_its_pivot_and_none_is_turned_back(world: World):
+    world.raises("move_money", FAR)
+    begin("T1", source="A", target="C")
+    drain_due()
+    world.raises("tell_owner", FAR)
+    begin("T2", source="D", target="B")
+    drain_due()
+
+    with pytest.raises(LockTaken, match="T2"):
+        begin("T3", source="A", target="B", on_conflict=OnConflict.ABORT_HOLDER)
+
+    assert [status(number) for number in ("T1", "T2")] == ["WAITING", "WAITING"]
+    assert not SagaInstance.objects.get(business_key="T1").backward
+
+
 def test_a_holder_past_its_pivot_is_not_aborted(world: World):
     world.raises("tell_owner", FAR)
     begin("T1")
