@@ -58,8 +58,10 @@ _SAGA_COLUMNS = """
     statement_timestamp() AS now, status, backward, pivot_passed, generation, deadline_at, wake_at,
     waiting_on::text AS waiting_on, suspend_reason, attention, failure::text AS failure, blocked_on, blocked_until,
     trace, EXISTS (SELECT FROM sagas_semanticlock WHERE saga_id = sagas_sagainstance.id)
-        OR EXISTS (SELECT FROM sagas_lockwaiter WHERE saga_id = sagas_sagainstance.id) AS bound
+        OR EXISTS (SELECT FROM sagas_lockwaiter WHERE saga_id = sagas_sagainstance.id)
+        OR version <> (SELECT seen.version FROM sagas_sagainstance seen WHERE seen.id = sagas_sagainstance.id) AS bound
 """
+# The last line: whoever had the row while we waited for it may have taken a lock that this statement's snapshot lacks.
 _NAMES = [column.split()[-1] for column in _SAGA_COLUMNS.split(",")]
 
 # Until the end of the transaction its writes are those of this saga: see `sagas_refuse_unless_holder`.

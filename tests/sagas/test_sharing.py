@@ -1,15 +1,18 @@
 """The savepoint of a turn goes along with its first statement, whatever that is and however it is sent."""
 
 from collections.abc import Callable, Iterator
+from threading import Thread
+from time import sleep
 
 import psycopg
 import pytest
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils.timezone import now
 from psycopg import sql
 
 from sagas import prepared
-from sagas.definition import Context, Lock, Saga, Step, registry
+from sagas.definition import Await, Context, Lock, Saga, Step, registry
 from sagas.driver import drain_due
 from sagas.engine import Moved, work, work_together
 from sagas.models import LockWaiter, SagaInstance, SemanticLock
@@ -17,7 +20,7 @@ from sagas.outcomes import Refused
 from sagas.services import OnConflict, start, turn_back
 from tests.sagas import plans
 from tests.sagas.conftest import begin
-from tests.sagas.plans import TripData, World
+from tests.sagas.plans import TripData, World, inspection
 from tests.sagas.rows import held, outcomes
 from tests.sagas.together import LATER, begin_all, commits_counted, execute, loaded, rollbacks_counted, statuses_of
 
@@ -313,6 +316,42 @@ def test_newer_code_without_locks_leaves_the_line_that_older_code_got_in(world: 
     assert statuses_of(holder, waiter) == ["COMPLETED", "COMPLETED"]
     assert not SemanticLock.objects.exists()
     assert not LockWaiter.objects.exists()
+
+
+def test_newer_code_without_locks_lets_go_of_what_older_code_took_while_it_waited_for_the_saga(world: World, define):
+    """As when an operator's release and resume go through a process that was not deployed yet."""
+    plan = define(Await(inspection, reads_only=True))
+    saga = begin(plan)
+    drain_due()
+    turned: list[bool] = []
+
+    def turn() -> None:
+        try:
+            turned.append(turn_back(plan, "T1", why="wanted"))
+        finally:
+            connections.close_all()
+
+    newer = Thread(target=turn)
+    with transaction.atomic():
+        execute("UPDATE sagas_sagainstance SET version = version + 1")
+        newer.start()
+        until_somebody_waits()
+        SemanticLock.objects.create(resource_type="row", resource_id="T1", saga=saga, taken_at=now())
+    newer.join()
+
+    assert (turned, statuses_of(saga)) == ([True], ["COMPENSATED"])
+    assert not SemanticLock.objects.exists()
+
+
+def until_somebody_waits() -> None:
+    """For a lock that this transaction has."""
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone() == (True,):
+                return
+            sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 # --- one saga alone -------------------------------------------------------------------------------
