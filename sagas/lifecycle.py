@@ -33,7 +33,8 @@ _INFLIGHT = """
     GROUP BY definition, definition_version, steps ORDER BY definition, definition_version, steps
 """
 
-# What people touched, accepted or have still to look at is kept longer, and a cause as long as its effect.
+# What people touched, accepted or have still to look at is kept longer, and a cause as long as its effect. One that
+# holds a lock after its end, which the auditor tells of, is kept until that is mended: it would stop the whole purge.
 _ENDED = """
     SELECT id, definition, business_key FROM sagas_sagainstance s
     WHERE ended_at < least(statement_timestamp() - %(after)s, %(counted)s) AND (
@@ -44,6 +45,8 @@ _ENDED = """
             OR EXISTS (SELECT FROM sagas_sagastep t WHERE t.saga_id = s.id AND t.compensation = %(waived)s)
         )
     ) AND NOT EXISTS (SELECT FROM sagas_sagainstance c WHERE c.caused_by_id = s.id)
+    AND NOT EXISTS (SELECT FROM sagas_semanticlock l WHERE l.saga_id = s.id)
+    AND NOT EXISTS (SELECT FROM sagas_lockwaiter w WHERE w.saga_id = s.id)
     ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 

@@ -13,7 +13,16 @@ from django.db.models.functions import Now
 from sagas import definition, lifecycle
 from sagas.driver import drain_due
 from sagas.lifecycle import inflight, purge, purge_ended, purge_signals
-from sagas.models import Operation, SagaEvent, SagaInstance, SagaStep, Signal, StepAttempt
+from sagas.models import (
+    LockWaiter,
+    Operation,
+    SagaEvent,
+    SagaInstance,
+    SagaStep,
+    SemanticLock,
+    Signal,
+    StepAttempt,
+)
 from sagas.outcomes import Refused, Transient
 from sagas.services import signal
 from tests.sagas.conftest import begin_trip, run_trip
@@ -178,6 +187,19 @@ def test_a_cause_is_kept_as_long_as_its_effect(world: World):
     assert purge(after=30 * DAY) == 0
     end_long_ago(effect)
     assert purge(after=30 * DAY, batch=1) == 2
+
+
+def test_an_ended_saga_that_kept_a_lock_or_its_place_in_line_does_not_stop_the_purge_of_others(world: World):
+    """No code of today leaves one behind; the rows may be older."""
+    for number in ("T1", "T2", "T3"):
+        end_long_ago(run_trip(number))
+    holder, waiter = SagaInstance.objects.filter(business_key__in=["T1", "T2"]).order_by("business_key")
+    SemanticLock.objects.create(resource_type="trip", resource_id="T1", saga=holder, taken_at=Now())
+    LockWaiter.objects.create(resource_type="trip", resource_id="T1", saga=waiter, since=Now())
+
+    assert purge(after=30 * DAY) == 1
+
+    assert list(SagaInstance.objects.order_by("business_key")) == [holder, waiter]
 
 
 def test_purging_goes_on_batch_by_batch(world: World):
