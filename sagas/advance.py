@@ -288,7 +288,8 @@ def why_not_turn_back(plan: Plan, saga: SagaState) -> str:
     for step in plan.steps:
         if step.pivot and (saga.steps[step.position].in_flight or saga.steps[step.position].may_have_happened):
             return f"its pivot {step.name} is under way or its outcome is unknown"
-        if isinstance(step.spec, Await) and step.spec.carried_by_others:
+        waits = saga.steps[step.position].action not in DONE_ACTIONS
+        if isinstance(step.spec, Await) and step.spec.carried_by_others and waits:
             return f"others act for it until {step.name} comes; turn back what one of them does"
     return ""
 

@@ -18,12 +18,13 @@ from sagas.choreography.models import OutboxEvent
 from sagas.choreography.outbox import publish
 from sagas.choreography.retention import purge_events
 from sagas.choreography.selectors import trace, where_it_stands
+from sagas.definition import Await, NoCompensation, Sleep
 from sagas.engine import work
 from sagas.exceptions import OperationRefused
 from sagas.models import SagaInstance
 from sagas.operations import Request, abandon, compensate, retry
 from tests.sagas.choreography.bakery import FLOW, BreadOrder, Note, Oven, effects, take_order
-from tests.sagas.conftest import run
+from tests.sagas.conftest import begin, run
 from tests.sagas.operators import staff
 
 
@@ -114,6 +115,10 @@ def hand_out(ctx: Any, ended: Any) -> None:
     """What newer code calls the end of the flow."""
 
 
+def note_end(ctx: Any) -> None:
+    """What the saga does by itself when the others are done."""
+
+
 def test_a_flow_that_began_before_its_end_was_renamed_still_hears_of_its_events(oven: Oven, monkeypatch: Any) -> None:
     take_order("B-1", 2)
 
@@ -135,6 +140,21 @@ def test_nobody_turns_a_flow_back_while_others_act_for_it(olga: User) -> None:
     assert not services.turn_back(BreadOrder, "B-1", why="wanted")
     run()
     assert effects("B-1") == ["baked", "billed", "handed over"]
+
+
+def test_when_the_others_are_done_a_saga_that_goes_on_by_itself_can_be_turned_back(define: Any) -> None:
+    others = Await(hand_out, no_compensation=NoCompensation.ACCEPT, carried_by_others=True)
+    plan = define(others, Sleep(note_end, within=timedelta(hours=1), reads_only=True))
+    saga = begin(plan)
+    run()
+    assert not services.turn_back(plan, "T1", why="wanted")
+
+    services.signal(plan, "T1", hand_out, None, dedup_id="1")
+    run()
+
+    assert services.turn_back(plan, "T1", why="wanted")
+    saga.refresh_from_db()
+    assert saga.status == "COMPENSATED"
 
 
 def test_a_dead_letter_can_be_tried_again(olga: User, oven: Oven) -> None:
