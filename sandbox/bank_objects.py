@@ -5,6 +5,8 @@ from typing import Any
 
 from sandbox.store import new_id
 
+# What one payment may be about: in most currencies 0.50 at least, and eight digits.
+LEAST, MOST = 50, 99_999_999
 WORKING = {"pm_card_visa", "pm_card_mastercard", "pm_card_amex"}
 DECLINING = {
     "pm_card_chargeDeclined": "generic_decline",
@@ -49,8 +51,11 @@ def unexpected_state(verb: str, intent: dict[str, Any]) -> BankError:
 
 def new_intent(form: dict[str, str]) -> dict[str, Any]:
     amount, currency = form.get("amount", ""), form.get("currency", "")
-    if not (amount.isdigit() and 0 < int(amount) < 10**8):
+    if not amount.isdigit():
         raise BankError(400, "Invalid integer: amount", code="parameter_invalid_integer", param="amount")
+    if not LEAST <= int(amount) <= MOST:
+        code = "amount_too_small" if int(amount) < LEAST else "amount_too_large"
+        raise BankError(400, f"Amount must be between {LEAST} and {MOST}", code=code, param="amount")
     if len(currency) != 3 or not currency.isalpha():
         raise BankError(400, f"Invalid currency: {currency}", param="currency")
     return {

@@ -11,6 +11,8 @@ _REASONS = {
     "expired_card": "The card has expired.",
     "incorrect_cvc": "The security code of the card was not right.",
     "processing_error": "The bank could not process the card.",
+    "amount_too_small": "The bank does not take payments this small.",
+    "amount_too_large": "The bank does not take payments this large.",
     "out_of_stock": "Somebody else was faster: not everything you ordered is still in stock.",
     "booking_refused": "The parcel service does not deliver to this address.",
     "deadline": "We could not finish your order in time.",

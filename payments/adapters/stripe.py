@@ -15,7 +15,7 @@ from typing import Any
 import stripe
 
 from guarded_http import Deadline, GuardedSession
-from payments.adapters.stripe_errors import decline_of, is_unexpected_state, translated
+from payments.adapters.stripe_errors import amount_refusals, decline_of, is_unexpected_state, translated
 from payments.exceptions import AlreadyCaptured, AlreadyVoided, Declined, NotDone, OutcomeUnknown
 from payments.gateway import (
     Authorization,
@@ -80,12 +80,14 @@ class StripeGateway:
         if request.intent_id is not None:
             self._cancel(request.intent_id, request.reference, key, deadline)
             return
-        created = self._create_intent(request.request, request.authorization_key, deadline)
-        self._cancel(created.id, request.reference, key, deadline)
+        created_id = ""
+        with suppress(Declined):  # what the bank does not even create holds no money
+            created_id = self._create_intent(request.request, request.authorization_key, deadline).id
+            self._cancel(created_id, request.reference, key, deadline)
         with translated():
             others = self._search(request.reference, deadline)
         for other in others:
-            if other.id != created.id and other.status != "canceled":
+            if other.id != created_id and other.status != "canceled":
                 self._cancel(other.id, request.reference, key, deadline)
 
     def _cancel(self, intent_id: str, reference: str, key: str, deadline: Deadline) -> None:
@@ -170,8 +172,11 @@ class StripeGateway:
         )
 
     def _create_intent(self, request: AuthorizationRequest, key: str, deadline: Deadline) -> Any:
-        """Create the intent, or get the one this key created before: the same body, the same key."""
-        with translated():
+        """Create the intent, or get the one this key created before: the same body, the same key.
+
+        Raises `Declined` for an amount that the bank does not take.
+        """
+        with translated(), amount_refusals():
             intent = self._client(deadline).v1.payment_intents.create(
                 {
                     "amount": request.amount,

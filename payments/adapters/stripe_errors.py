@@ -16,6 +16,8 @@ _WORDS = {
     "incorrect_cvc": "The security code of the card is not right.",
     "authentication_required": "The bank wants you to confirm this payment, which this shop does not offer yet.",
     "invalid_payment_method": "This payment method is not known to the bank.",
+    "amount_too_small": "The bank does not take payments this small.",
+    "amount_too_large": "The bank does not take payments this large.",
 }
 _OTHER_WORDS = "The bank declined the card. Nothing was charged; try another card."
 
@@ -41,6 +43,17 @@ def translated() -> Iterator[None]:
         raise OutcomeUnknown(f"no answer in time: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OutcomeUnknown(f"the gateway's answer cannot be understood ({type(error).__name__})") from error
+
+
+@contextmanager
+def amount_refusals() -> Iterator[None]:
+    """Of a payment that is to be created, an amount that the bank does not take is a no and not our fault."""
+    try:
+        yield
+    except stripe.InvalidRequestError as error:
+        if error.code in ("amount_too_small", "amount_too_large"):
+            raise Declined(error.code, _WORDS[error.code]) from error
+        raise
 
 
 def is_unexpected_state(error: stripe.InvalidRequestError) -> bool:

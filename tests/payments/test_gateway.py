@@ -128,6 +128,19 @@ def test_a_bank_that_refuses_connections_comes_back(bank):
     assert authorize(order()).amount == 1999
 
 
+@pytest.mark.parametrize(("amount", "code"), [(49, "amount_too_small"), (10**8, "amount_too_large")])
+def test_an_amount_that_the_bank_does_not_take_is_declined_and_holds_nothing(bank, amount, code):
+    request = order(amount=amount)
+
+    for ask in (services.authorize, services.find_authorization):
+        with pytest.raises(Declined, match="does not take payments") as refusal:
+            ask(request, key=request.reference, timeout=SOON)
+        assert refusal.value.code == code
+    void(request)  # as after an answer that was lost
+
+    assert bank.ledger(request.reference) == []
+
+
 def test_our_own_mistakes_are_not_the_shoppers(bank):
     request = order()
     authorize(request)

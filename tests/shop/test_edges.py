@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from inventory.selectors import available
 from sagas.audit import audit
 from shop.models import Category, Order, Product
 from tests.sandbox.processes import SandboxProcess
@@ -34,3 +35,15 @@ def test_the_heaviest_order_that_the_shop_takes_gets_its_parcel(
     add_product("ANVIL", stock=99, price=100, category=kitchen, weight_grams=2**31 - 1)
 
     assert ended(place(("ANVIL", 99), mode=mode)) == "confirmed"
+
+
+def test_an_order_for_more_than_the_bank_takes_is_cancelled_and_keeps_no_stock(
+    kitchen: Category, bank: SandboxProcess, carrier: SandboxProcess, mode: str
+) -> None:
+    add_product("YACHT", stock=99, price=2_000_000, category=kitchen)
+    order = place(("YACHT", 99), mode=mode)
+
+    assert ended(order) == "cancelled"
+    assert order.cancel_reason == "The bank does not take payments this large."
+    assert available(["YACHT"]) == {"YACHT": 99}
+    assert bank.ledger(order.number) == []
