@@ -15,6 +15,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from inventory import selectors as inventory
+from money import Money
 from shop.exceptions import CartAlreadyOrdered, CartChanged, NotEnoughStock, QuantityOutOfRange
 from shop.models import MAX_QUANTITY, Cart, CartLine, Order, Product
 from shop.services import Address, place_order
@@ -108,7 +109,7 @@ def order_cart(
         lines = lines_of(cart)
         if fingerprint(cart, lines) != seen:
             raise CartChanged
-        return place_order(
+        order, token = place_order(
             email=email,
             lines=[(line.product.sku, line.quantity) for line in lines],
             address=address,
@@ -116,6 +117,9 @@ def order_cart(
             user=user,
             cart=cart,
         )
+        if order.total != Money(sum(line.total.amount for line in lines), lines[0].product.currency):
+            raise CartChanged  # a price was changed between these two looks at the catalogue
+    return order, token
 
 
 @receiver(user_logged_in)

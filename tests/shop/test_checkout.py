@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
 from inventory import services as inventory
+from shop import carts
 from shop.models import Cart, Order, Product
 from tests.racing import race
 from tests.shop.shopping import FORM, nothing_was_ordered, put_in_cart, seen_by, submit_checkout
@@ -122,6 +125,25 @@ def test_nobody_pays_a_price_they_did_not_see(client: Client, mug: Product) -> N
     response = submit_checkout(client, seen=seen)
 
     assert list(errors_of(response)) == ["__all__"]
+    assert nothing_was_ordered()
+
+
+def test_nobody_pays_a_price_that_changed_while_their_order_was_placed(
+    client: Client, mug: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_cart(client, mug)
+    seen = seen_by(client)
+    place_order = carts.place_order
+
+    def as_it_gets_dearer(**wish: Any) -> Any:
+        Product.objects.update(price_amount=9900)
+        return place_order(**wish)
+
+    monkeypatch.setattr(carts, "place_order", as_it_gets_dearer)
+    response = submit_checkout(client, seen=seen)
+
+    (text,) = errors_of(response)["__all__"]
+    assert text.startswith("Your cart changed while you were here.")
     assert nothing_was_ordered()
 
 
