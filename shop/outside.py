@@ -29,7 +29,7 @@ def deliver(ctx: Context[Any], mail: Mail) -> None:
     message = EmailMessage(mail.subject, mail.body, to=[mail.recipient], headers=headers)
     try:
         message.send()
-    except SMTPRecipientsRefused:
+    except (SMTPRecipientsRefused, UnicodeError):  # nobody has that address, or no mail can even be addressed to it
         # What it tells stands whether or not it can be delivered; the order's page tells the same.
         logger.warning("the mail of %s for %s cannot be delivered", ctx.step, ctx.key)
     except OSError as error:

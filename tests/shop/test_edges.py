@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from django.core import mail
 
 from inventory.selectors import available
 from sagas.audit import audit
@@ -47,3 +48,10 @@ def test_an_order_for_more_than_the_bank_takes_is_cancelled_and_keeps_no_stock(
     assert order.cancel_reason == "The bank does not take payments this large."
     assert available(["YACHT"]) == {"YACHT": 99}
     assert bank.ledger(order.number) == []
+
+
+def test_an_address_that_no_mail_can_be_sent_to_does_not_hold_up_its_order(
+    mug: Product, bank: SandboxProcess, carrier: SandboxProcess, mode: str
+) -> None:
+    assert ended(place(("MUG", 1), email="ada@\u3002example.org", mode=mode)) == "confirmed"
+    assert mail.outbox == []
