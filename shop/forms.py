@@ -6,6 +6,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm
 from django.contrib.auth.models import User
+from django.core.validators import RegexValidator
 from django.forms.renderers import TemplatesSetting
 
 from shop.countries import COUNTRIES
@@ -41,25 +42,33 @@ class LineForm(forms.Form):
     quantity = forms.IntegerField(min_value=0, max_value=MAX_QUANTITY)
 
 
+# A NUL is told by the field itself.
+one_line = RegexValidator(
+    "[\x01-\x1f\x7f-\x9f]", "Control characters and line breaks are not allowed.", inverse_match=True
+)
+
+
+class Text(forms.CharField):
+    """Text on one line, as the API takes it: in our mails and on a label a second line would look like ours."""
+
+    default_validators = [one_line]
+
+
 class AddressForm(forms.Form):
     """Where a parcel goes."""
 
     default_renderer = ShopFormRenderer
 
-    name = forms.CharField(label="Full name", max_length=100, widget=forms.TextInput({"autocomplete": "name"}))
-    line1 = forms.CharField(
-        label="Street and number", max_length=120, widget=forms.TextInput({"autocomplete": "address-line1"})
-    )
-    line2 = forms.CharField(
+    name = Text(label="Full name", max_length=100, widget=forms.TextInput({"autocomplete": "name"}))
+    line1 = Text(label="Street and number", max_length=120, widget=forms.TextInput({"autocomplete": "address-line1"}))
+    line2 = Text(
         label="Flat, floor, company (optional)",
         max_length=120,
         required=False,
         widget=forms.TextInput({"autocomplete": "address-line2"}),
     )
-    postal_code = forms.CharField(
-        label="Postal code", max_length=16, widget=forms.TextInput({"autocomplete": "postal-code"})
-    )
-    city = forms.CharField(label="City", max_length=80, widget=forms.TextInput({"autocomplete": "address-level2"}))
+    postal_code = Text(label="Postal code", max_length=16, widget=forms.TextInput({"autocomplete": "postal-code"}))
+    city = Text(label="City", max_length=80, widget=forms.TextInput({"autocomplete": "address-level2"}))
     country = forms.ChoiceField(
         label="Country", choices=COUNTRIES, initial="DE", widget=forms.Select({"autocomplete": "country"})
     )
@@ -78,6 +87,7 @@ class CheckoutForm(AddressForm):
     email = forms.EmailField(
         label="E-mail",
         max_length=254,
+        validators=[one_line],
         help_text="For the confirmation. We write about this order only.",
         widget=forms.EmailInput({"autocomplete": "email"}),
     )
@@ -101,7 +111,7 @@ class WishForm(forms.Form):
 
     default_renderer = ShopFormRenderer
 
-    reason = forms.CharField(label="Why? (optional)", max_length=MAX_REASON, required=False)
+    reason = Text(label="Why? (optional)", max_length=MAX_REASON, required=False)
 
 
 def address_of(order: Order | None) -> dict[str, str]:

@@ -206,6 +206,17 @@ def test_a_post_from_another_site_is_refused(ada: User, order: Order, page: Any)
     assert SagaInstance.objects.count() == 1
 
 
+@pytest.mark.parametrize("page", [cancel_page, return_page])
+def test_a_reason_of_several_lines_is_told_and_nothing_happens(as_ada: Client, order: Order, page: Any) -> None:
+    response = as_ada.post(page(order), {"reason": "mind\nYour money is lost."})
+
+    assert (response.status_code, response.context["form"].errors) == (
+        422,
+        {"reason": ["Control characters and line breaks are not allowed."]},
+    )
+    assert SagaInstance.objects.count() == 1
+
+
 def test_a_reason_that_is_too_long_is_told_and_nothing_happens(as_ada: Client, order: Order) -> None:
     response = as_ada.post(cancel_page(order), {"reason": "x" * 201})
 
