@@ -141,7 +141,8 @@ class SignUpForm(UserCreationForm):
         self.fields["email"].widget.attrs = {"autocomplete": "username"}
 
     def clean_email(self) -> str:
-        email: str = self.cleaned_data["email"].lower()
+        # Spelled as the login spells what is typed there.
+        email = str(User.normalize_username(self.cleaned_data["email"])).lower()
         if len(email) > 150:
             raise forms.ValidationError("This address is too long for an account.")
         if User.objects.filter(username=email).exists():

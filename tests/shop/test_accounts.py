@@ -22,6 +22,18 @@ def test_somebody_signs_up_and_is_logged_in(client: Client) -> None:
     assert "Your account is ready." in response.content.decode()
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("typed", ["ada@mu\u0308nchen.de", "\u017fam@example.org"])
+def test_whoever_signs_up_logs_in_with_the_same_keys_however_their_keyboard_spells_letters(
+    client: Client, typed: str
+) -> None:
+    client.post("/account/sign-up/", {**GOOD, "email": typed})
+
+    response = Client().post("/account/login/", {"username": typed, "password": GOOD["password1"]})
+
+    assert (response.status_code, User.objects.count()) == (302, 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
