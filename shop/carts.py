@@ -132,14 +132,19 @@ def keep_cart(sender: object, request: HttpRequest, user: User, **_: object) -> 
     cart = guest if kept is None else kept
     assert cart is not None
     if guest is not None:
-        _hand_over(guest, cart, user)
+        try:
+            _hand_over(guest, cart, user)
+        except (CartChanged, CartAlreadyOrdered):
+            # Another tab was faster: look again at what there is.
+            keep_cart(sender, request, user)
+            return
     request.session[_SESSION_KEY] = cart.pk
 
 
 def _hand_over(guest: Cart, cart: Cart, user: User) -> None:
     with transaction.atomic():
-        for key in sorted({guest.pk, cart.pk}):
-            Cart.objects.select_for_update().get(pk=key)
+        for one in sorted({guest, cart}, key=lambda one: one.pk):
+            _lock(one)
         if guest.pk == cart.pk:
             Cart.objects.filter(pk=cart.pk).update(user=user)
             return

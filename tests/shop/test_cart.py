@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -5,8 +7,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from inventory import services as inventory
-from shop.models import Cart, CartLine, Category, Product
-from tests.shop.shopping import add_product, cart_lines, change_cart, put_in_cart, submit_checkout
+from shop import carts
+from shop.models import Cart, CartLine, Category, Order, Product
+from tests.shop.shopping import add_product, cart_lines, change_cart, place, put_in_cart, submit_checkout
 
 
 def test_a_product_is_put_in_the_cart_and_counted(client: Client, mug: Product) -> None:
@@ -112,6 +115,43 @@ def test_at_login_the_guests_cart_joins_the_one_the_account_had(
 
     assert cart_lines(client) == cart_lines(as_ada) == {"MUG": 5, "KETTLE": 1}
     assert Cart.objects.count() == 1
+
+
+@pytest.mark.parametrize("faster", ["another tab logged in", "another tab ordered", "the account ordered"])
+def test_at_login_a_cart_that_another_tab_was_faster_with_is_left_alone(
+    client: Client, ada: User, mug: Product, kettle: Product, monkeypatch: pytest.MonkeyPatch, faster: str
+) -> None:
+    kept = Cart.objects.create(user=ada)
+    carts.add_product(kept, mug, 1)
+    put_in_cart(client, kettle, 2)
+    guest = Cart.objects.get(user=None)
+    hand_over = carts._hand_over
+
+    def too_late(*args: Any) -> None:
+        monkeypatch.undo()
+        match faster:
+            case "another tab logged in":
+                hand_over(Cart.objects.get(pk=guest.pk), kept, ada)
+            case "another tab ordered":
+                place(("KETTLE", 2), cart=guest)
+            case "the account ordered":
+                place(("MUG", 1), cart=kept)
+        hand_over(*args)
+
+    monkeypatch.setattr(carts, "_hand_over", too_late)
+    response = client.post("/account/login/", {"username": "ada@example.org", "password": "a quiet pass phrase"})
+
+    assert response.status_code == 302
+    assert (
+        cart_lines(client)
+        == {
+            "another tab logged in": {"MUG": 1, "KETTLE": 2},
+            "another tab ordered": {"MUG": 1},
+            "the account ordered": {"KETTLE": 2},
+        }[faster]
+    )
+    for order in Order.objects.all():
+        assert [line.product.sku for line in order.cart.lines.all()] == [line.sku for line in order.lines.all()]
 
 
 def test_at_login_nobody_takes_over_the_cart_of_another_account(
