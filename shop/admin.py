@@ -3,28 +3,43 @@
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from money import Money
 from shop import order_admin  # noqa: F401 - registers the orders
 from shop.models import Category, Product
 
 if TYPE_CHECKING:
-    CategoryModelAdmin = admin.ModelAdmin[Category]
-    ProductModelAdmin = admin.ModelAdmin[Product]
+    ModelAdmin = admin.ModelAdmin[Any]
 else:
-    CategoryModelAdmin = ProductModelAdmin = admin.ModelAdmin
+    ModelAdmin = admin.ModelAdmin
+
+
+class ShelfAdmin(ModelAdmin):
+    """A list whose actions take what was ticked in it, and nothing that was made up."""
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **options: Any
+    ) -> HttpResponse | None:
+        try:
+            for ticked in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                int(ticked)
+        except ValueError as error:
+            raise BadRequest("What is ticked is not in this list.") from error
+        return super().response_action(request, queryset, *args, **options)
 
 
 @admin.register(Category)
-class CategoryAdmin(CategoryModelAdmin):
+class CategoryAdmin(ShelfAdmin):
     list_display = ["name", "position", "description"]
     prepopulated_fields = {"slug": ["name"]}
 
 
 @admin.register(Product)
-class ProductAdmin(ProductModelAdmin):
+class ProductAdmin(ShelfAdmin):
     list_display = ["name", "sku", "category", "price", "is_active"]
     list_filter = ["is_active", "category"]
     list_select_related = ["category"]
