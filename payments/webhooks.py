@@ -209,9 +209,10 @@ def _refund_transition(refund: dict[str, Any]) -> tuple[EventStatus, str]:
         return EventStatus.OPEN, "no refund with this reference"
     if row.amount != refund["amount"] or row.refund_id not in (None, refund["id"]):
         return EventStatus.OPEN, "another refund than was asked"
-    if refund["status"] == "failed" and row.status == Refund.Status.SUCCEEDED:
+    came_to_nothing = refund["status"] in ("failed", "canceled")
+    if came_to_nothing and row.status == Refund.Status.SUCCEEDED:
         return _taken_back(row)
-    if refund["status"] == "failed" and row.status == Refund.Status.UNKNOWN:
+    if came_to_nothing and row.status == Refund.Status.UNKNOWN:
         return EventStatus.OPEN, "the bank could not give the money back"
     if refund["status"] == "succeeded" and row.status == Refund.Status.UNKNOWN:
         # Who asked for it records it together with what it was for, such as an order that is returned.
