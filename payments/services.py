@@ -35,7 +35,7 @@ from payments.gateway import (
     RefundRequest,
     VoidRequest,
 )
-from payments.late_money import LateMoney, late_money, record_given_back
+from payments.late_money import LateMoney, late_money, late_money_by_event, record_given_back
 from payments.late_money import give_back as _give_back
 from payments.models import Payment, Refund
 from payments.webhooks import EventReceipt, apply_pending_events, receive_event
@@ -62,6 +62,7 @@ __all__ = [
     "find_refund",
     "give_late_money_back",
     "late_money",
+    "late_money_by_event",
     "open_payment",
     "receive_event",
     "record_authorized",

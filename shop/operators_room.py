@@ -8,10 +8,12 @@ import redis
 from circuit_breaker import CircuitBreaker
 from money import Money
 from payments import selectors as payments
+from payments import services as bank
 from sagas.choreography.services import Delivery
 from sagas.hooks import Evidence, Stake, register_evidence, register_service, register_stake
 from sagas.roles import Role, grant
 from shipping import selectors as shipping
+from shop.late_money import GiveBack, GiveBackData
 from shop.models import Order
 from shop.selectors import CANCELLATION, CHECKOUTS, READDRESSING, RETURN
 
@@ -24,6 +26,16 @@ def order_totals(datas: list[Any]) -> list[Stake | None]:
 
 def _total(order: Order | None) -> Stake | None:
     return None if order is None else Stake(order.total_amount, str(Money(order.total_amount, order.currency)))
+
+
+def late_totals(datas: list[Any]) -> list[Stake | None]:
+    """The money that sagas give back because it came too late."""
+    found = bank.late_money_by_event(data.event_id for data in datas)
+    return [_late_total(found.get(data.event_id)) for data in datas]
+
+
+def _late_total(money: bank.LateMoney | None) -> Stake | None:
+    return None if money is None else Stake(money.amount, str(Money(money.amount, money.currency)))
 
 
 def what_came_from_outside(data: Any) -> list[Evidence]:
@@ -42,7 +54,9 @@ def what_came_from_outside(data: Any) -> list[Evidence]:
 
 
 def _number_of(data: Any) -> str:
-    """Of the order that a saga is about, or the event that a handler is at."""
+    """Of the order that a saga is about, or the event that it or a handler is at."""
+    if isinstance(data, GiveBackData):
+        return bank.late_money(data.event_id).reference
     number: str = data.subject if isinstance(data, Delivery) else data.order_number
     return number
 
@@ -73,6 +87,8 @@ HANDLERS = (
 for definition in (*CHECKOUTS.values(), CANCELLATION, RETURN, READDRESSING, *HANDLERS):
     register_stake(definition, order_totals)
     register_evidence(definition, what_came_from_outside)
+register_stake(GiveBack.name, late_totals)
+register_evidence(GiveBack.name, what_came_from_outside)
 for service in ("bank", "carrier"):
     register_service(service, partial(why_not_call, service))
 

@@ -5,13 +5,17 @@ import hmac
 import json
 import time
 from datetime import timedelta
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from payments import services as payments
 from payments.gateway import AuthorizationRequest, CaptureRequest
 from payments.models import GatewayEvent
+from sagas import hooks, operations
 from sagas.audit import audit
 from sagas.driver import drain_due
 from sagas.models import SagaInstance
@@ -141,6 +145,26 @@ def test_late_money_of_which_the_worker_died_is_found_by_the_next_look(order: Or
 
     assert at_the_bank(bank, order) == (0, 0, 0)
     assert given_back() == [("evt_late", "COMPLETED")]
+
+
+def test_whether_much_late_money_went_back_is_decided_by_two_people(
+    order: Order, bank: SandboxProcess, admin_user: User, settings: Any
+) -> None:
+    settings.SAGAS_TWO_PEOPLE_ABOVE = order.total_amount - 1
+    held = take(order)
+    bank.control(fault="answer_lost", operation="refund")
+    bank_tells(order, held, captured=True)
+    drain_due(1)
+    saga = SagaInstance.objects.get(definition="shop.give_back")
+    step = saga.steps.get(action="UNKNOWN").name
+
+    asked = operations.Request(uuid4(), admin_user, "seen at the bank", saga.version)
+    done = operations.resolve(saga.pk, asked, step=step, happened=True)
+
+    assert done.detail["proposed"] is True
+    assert saga.steps.get(name=step).action == "UNKNOWN"
+    assert hooks.stake_of("shop.give_back", 1, saga.data) == hooks.Stake(1999, "19.99 EUR")
+    assert hooks.evidence_of("shop.give_back", 1, saga.data)[0].what == "bank: payment_intent.succeeded"
 
 
 def test_late_money_that_cannot_go_back_is_for_a_person() -> None:
