@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from operator import itemgetter
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -242,7 +243,8 @@ def _take_locks(plan: Plan, data: Any, saga_id: UUID, on_conflict: OnConflict, a
         return False
     # Saga rows are locked before lock rows, here as in a saga that ends.
     if on_conflict is OnConflict.ABORT_HOLDER:
-        for resource, holder_id, since in locks.held_by_others(plan, data, saga_id):
+        # By their ids: two that abort the same holders cannot wait for each other.
+        for resource, holder_id, since in sorted(locks.held_by_others(plan, data, saga_id), key=itemgetter(1)):
             if (holder := store.lock(holder_id)) is not None and not holder.state.terminal:
                 _abort(holder, resource, since, actor)
     blocked_on = locks.take_or_wait(plan, data, saga_id)

@@ -1,13 +1,15 @@
 """Semantic locks: who holds, who waits in line, who takes over."""
 
+from contextlib import suppress
 from datetime import timedelta
-from threading import Event
+from threading import Barrier, BrokenBarrierError, Event
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from sagas import locks, operations
+from sagas import locks, operations, store
 from sagas.attempts import Call
 from sagas.definition import Await, Lock, Pivot, Step
 from sagas.driver import drain_due
@@ -17,6 +19,7 @@ from sagas.models import LockWaiter, SagaInstance, SemanticLock
 from sagas.outcomes import Transient
 from sagas.selectors import waiting_words
 from sagas.services import OnConflict, guard, start, turn_back
+from sagas.store import LoadedSaga
 from tests.racing import race
 from tests.sagas.conftest import begin as begin_saga
 from tests.sagas.conftest import run
@@ -167,6 +170,33 @@ def test_who_aborts_is_rejected_if_any_holder_is_past_its_pivot_and_none_is_turn
 
     assert [status(number) for number in ("T1", "T2")] == ["WAITING", "WAITING"]
     assert not SagaInstance.objects.get(business_key="T1").backward
+
+
+def test_two_that_abort_the_same_holders_do_not_wait_for_each_other(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.raises("move_money", FAR, FAR)
+    begin("T1", source="A", target="C")
+    begin("T2", source="B", target="D")
+    drain_due()
+    lock, both_hold_one = store.lock, Barrier(2)
+
+    def lock_and_linger(saga_id: UUID) -> LoadedSaga | None:
+        saga = lock(saga_id)
+        with suppress(BrokenBarrierError):
+            both_hold_one.wait(timeout=0.5)
+        return saga
+
+    monkeypatch.setattr(store, "lock", lock_and_linger)
+    results = race(
+        [
+            lambda: begin("T3", source="A", target="B", on_conflict=OnConflict.ABORT_HOLDER),
+            lambda: begin("T4", source="B", target="C", on_conflict=OnConflict.ABORT_HOLDER),
+        ]
+    )
+    monkeypatch.undo()
+    drain_due()
+
+    assert [type(result) for result in results] == [SagaInstance, SagaInstance]
+    assert [status(f"T{n}") for n in (1, 2, 3, 4)] == ["COMPENSATED", "COMPENSATED", "COMPLETED", "COMPLETED"]
 
 
 def test_a_holder_past_its_pivot_is_not_aborted(world: World):
