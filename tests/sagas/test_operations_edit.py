@@ -78,7 +78,7 @@ def test_while_a_call_is_under_way_the_data_stays(world: World, operator: User) 
 
 def test_data_that_the_code_no_longer_reads_can_be_put_right(world: World, operator: User) -> None:
     saga = begin_trip()
-    execute("UPDATE sagas_sagainstance SET data = '{\"called\": \"T1\"}'")
+    execute('UPDATE sagas_sagainstance SET data = \'{"called": "T1"}\'')
     run()
     saga.refresh_from_db()
     assert saga.suspend_reason == "RETRIES_EXHAUSTED"
