@@ -55,11 +55,19 @@ class StreamBroker:
             failpoints.enter("lend")
             rows = outbox.claim(TOGETHER)
             outbox.lend(rows, LEASE)
-        if not rows:
+        told = []
+        for row in rows:
+            try:
+                told.append(_written(row))
+            except ValueError as error:
+                # One bad event stops no other, but those that come after it.
+                logger.exception("the event %s cannot be sent", row.event_id)
+                outbox.postpone(row, error)
+        if not told:
             return False
         try:
             with failpoints.outside("stream", "add"):
-                self._add(rows)
+                self._add(told)
         except redis.RedisError as error:
             logger.warning("events cannot be sent, they are kept: %s", error)
             for row in rows:
@@ -67,11 +75,10 @@ class StreamBroker:
             return False
         return True
 
-    def _add(self, rows: Sequence[OutboxEvent]) -> None:
+    def _add(self, told: Sequence[str]) -> None:
         with self._redis.pipeline(transaction=True) as pipeline:
-            for row in rows:
-                told = json.dumps(to_json(outbox.as_event(row)))
-                pipeline.xadd(self._stream, {"event": told}, maxlen=KEPT, approximate=True)
+            for text in told:
+                pipeline.xadd(self._stream, {"event": text}, maxlen=KEPT, approximate=True)
             pipeline.execute()
 
     # --- from others ----------------------------------------------------------------------------
@@ -119,6 +126,14 @@ class StreamBroker:
             logger.exception("entry %s of %s cannot be delivered", entry_id.decode(), self._stream)
             kept: Any = {**fields, b"why": words_of(error)}
             self._redis.xadd(f"{self._stream}:refused", kept, maxlen=10_000)
+
+
+def _written(row: OutboxEvent) -> str:
+    """The entry of an event; raises `ValueError` for one that whoever reads it would refuse."""
+    text = json.dumps(to_json(outbox.as_event(row)))
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"it has {len(text)} bytes, more than {MAX_BYTES}")
+    return text
 
 
 def _read(fields: dict[bytes, bytes]) -> Event:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.db import connection, transaction
 
 from sagas import failpoints
 from sagas.choreography import broker
+from sagas.choreography.events import event
 from sagas.choreography.models import OutboxEvent
 from sagas.choreography.outbox import publish
 from sagas.choreography.streams import StreamBroker
@@ -77,6 +79,39 @@ def test_an_event_of_another_service_is_handled_once_however_often_it_is_sent(st
 
     assert (effects("N-1"), oven.calls) == (["note 1"], ["read_note"])
     assert OutboxEvent.objects.get().source == "/elsewhere"
+
+
+@event("shop.letter")
+@dataclass(frozen=True)
+class Letter:
+    text: Any
+
+
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else "deep inside"
+
+
+@pytest.mark.parametrize(
+    ("letter", "why"),
+    [
+        (Letter("x" * 300_000), "ValueError: it has 300"),
+        (Letter(nested(199)), "NestedTooDeep: It is nested deeper than 200 levels"),
+    ],
+    ids=["too large", "too deep"],
+)
+def test_an_event_that_nobody_could_read_is_not_sent_and_stops_no_other(stream: Any, letter: Letter, why: str) -> None:
+    with transaction.atomic():
+        publish(letter, subject="N-0")
+        publish(Note(1), subject="N-1")
+    run()
+    make_due()
+    run()
+
+    assert effects("N-1") == ["note 1"]
+    assert (stream.xlen(STREAM), stream.exists(f"{STREAM}:refused")) == (1, 0)
+    kept = OutboxEvent.objects.get(due_at__isnull=False)
+    assert (kept.type, kept.error[: len(why)]) == ("shop.letter", why)
+    assert kept.attempts >= 2
 
 
 def test_what_is_no_event_is_set_aside_and_stops_no_other(stream: Any, caplog: pytest.LogCaptureFixture) -> None:
