@@ -1,6 +1,7 @@
 """Saga data and receipts as JSON: typed dataclasses, validated on the way in and out; nothing is pickled."""
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any, get_type_hints
@@ -21,21 +22,27 @@ class NestedTooDeep(ValueError):
 
 
 def to_json(value: Any) -> Any:
-    """JSON-able builtins of a dataclass, UUID, datetime, Decimal and the like. Raises `NestedTooDeep`."""
+    """What JSON makes of a dataclass, UUID, datetime, Decimal and the like. Raises `NestedTooDeep`.
+
+    A saga that stays in memory has it as one that is loaded: with lists for tuples, and words for keys.
+    """
     try:
         built = msgspec.to_builtins(value)
     except RecursionError as error:
         raise NestedTooDeep(f"It is nested deeper than {MAX_DEPTH} levels") from error
-    level = [built]
+    level, is_json = [built], True
     for _ in range(MAX_DEPTH + 1):
-        level = [
-            inner
-            for held in level
-            if isinstance(held, dict | list)
-            for inner in (held.values() if isinstance(held, dict) else held)
-        ]
+        inner: list[Any] = []
+        for held in level:
+            if isinstance(held, dict):
+                is_json = is_json and set(map(type, held)) <= {str}
+                inner += held.values()
+            elif isinstance(held, list | tuple):
+                is_json = is_json and isinstance(held, list)
+                inner += held
+        level = inner
         if not level:
-            return built
+            return built if is_json else json.loads(json.dumps(built))
     raise NestedTooDeep(f"It is nested deeper than {MAX_DEPTH} levels")
 
 

@@ -178,9 +178,10 @@ def test_an_error_class_with_a_long_name_is_cut(world: World):
 
 
 @pytest.mark.parametrize("levels", [201, 600, 5_000])
-def test_a_receipt_that_no_page_could_read_is_not_stored(world: World, define, levels):
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_receipt_that_no_page_could_read_is_not_stored(world: World, define, levels, kind):
     def dig(ctx) -> Any:
-        return nested(levels)
+        return nested(levels, kind)
 
     saga = run_saga(define(Step(dig, reads_only=True, retry=Retry(attempts=1))))
 
@@ -198,8 +199,8 @@ def test_a_receipt_that_is_nested_as_deep_as_pages_read_is_stored(world: World, 
     assert (saga.status, saga.steps.get().receipt) == ("COMPLETED", nested(200))
 
 
-def nested(levels: int) -> Any:
+def nested(levels: int, kind: type = list) -> Any:
     value: Any = "leaf"
     for _ in range(levels):
-        value = [value]
+        value = kind((value,))
     return value

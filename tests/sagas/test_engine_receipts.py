@@ -54,6 +54,21 @@ def test_a_receipt_comes_back_as_it_was(world: World, define, value):
     assert (saga.status, got) == ("COMPENSATED", [value])
 
 
+@pytest.mark.parametrize("value", [(1, (2, 3)), {1: {"a": (2,)}}, {True: 1}])
+def test_a_receipt_is_the_same_for_a_saga_that_stays_in_memory_and_one_that_is_loaded(world: World, define, value):
+    got = []
+
+    def issue(ctx):
+        return value
+
+    def use(ctx) -> None:
+        got.append(ctx.receipt_of(issue))
+
+    saga = run_saga(define(Step(issue, reads_only=True), Pivot(use)))
+
+    assert (saga.status, got) == ("COMPLETED", [step_of(saga, "issue").receipt])
+
+
 def test_a_function_without_a_declared_receipt_still_gets_it_back(world: World, define):
     got = []
 
