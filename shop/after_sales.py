@@ -127,22 +127,18 @@ def ask_to_readdress(number: str, address: Address, *, actor: str = "customer") 
 def parcel_came_back(reference: str, *, told_by: str) -> bool:
     """Tell the order's return that the parcel is here. Whoever is first tells it; says whether that was news.
 
-    Without a return the news is kept for the one that the customer will ask for.
+    Without a return the news is kept for the one that the customer will ask for. Of a parcel that no longer
+    carries its order nothing is believed.
     """
-    from shop.returning import ReturnOrder
-    from shop.returning_steps import ParcelBack, parcel_back
-
-    number, _ = order_and_parcel(reference)
-    last = latest_saga(RETURN, number)
-    key = last.business_key if last else number
-    return sagas.signal(ReturnOrder, key, parcel_back, ParcelBack(told_by), dedup_id="back", actor=told_by)
+    number, parcel = order_and_parcel(reference)
+    return Order.objects.filter(number=number, parcel=parcel).exists() and _tell_parcel_back(number, told_by)
 
 
 def receive_return(number: str, *, by: str) -> Asked:
     """A person has the parcel in their hands. Raises `WishRefused` when no return is under way."""
     with transaction.atomic():
         last = _return_under_way(number)
-        parcel_came_back(number, told_by=by)
+        _tell_parcel_back(number, by)
     last.refresh_from_db()
     return _asked(last)
 
@@ -171,6 +167,15 @@ def inspect_return(
             raise WishRefused(number, "The return was inspected before; nothing was changed.")
     last.refresh_from_db()
     return _asked(last)
+
+
+def _tell_parcel_back(number: str, told_by: str) -> bool:
+    from shop.returning import ReturnOrder
+    from shop.returning_steps import ParcelBack, parcel_back
+
+    last = latest_saga(RETURN, number)
+    key = last.business_key if last else number
+    return sagas.signal(ReturnOrder, key, parcel_back, ParcelBack(told_by), dedup_id="back", actor=told_by)
 
 
 def _start_to_cancel(number: str, key: str, reason: str, actor: str) -> Asked:

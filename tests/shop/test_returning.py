@@ -57,6 +57,20 @@ def ledger(*kinds: str) -> list[tuple[str, int]]:
     return list(StockMovement.objects.filter(kind__in=kinds).order_by("id").values_list("kind", "delta"))
 
 
+def test_news_of_a_parcel_that_no_longer_carries_the_order_is_not_believed(order: Order) -> None:
+    Order.objects.filter(pk=order.pk).update(parcel=2)
+    ask_to_return(order.number)
+    drain_due(5)
+
+    assert not parcel_came_back(order.number, told_by="carrier")
+    drain_due(5)
+    assert waits().startswith("Waits for parcel_back, until ")
+
+    assert parcel_came_back(f"{order.number}-2", told_by="carrier")
+    drain_due(5)
+    assert waits().startswith("Waits for a person: inspect_goods, due ")
+
+
 def test_a_return_waits_for_the_parcel_and_the_verdict_and_then_gives_back_money_and_goods(
     order: Order, bank: SandboxProcess, carrier: SandboxProcess
 ) -> None:
