@@ -19,6 +19,7 @@ from circuit_breaker import CircuitBreaker, CircuitOpen
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 1024 * 1024
 POOL_SIZE = 64
+LONGEST_WAIT = timedelta(hours=1)
 
 
 class NeverSent(requests.ConnectionError):
@@ -102,7 +103,7 @@ class GuardedSession(requests.Session):
         seconds = response.headers.get("Retry-After", "")
         if response.status_code == 429 or (response.status_code == 503 and seconds):
             refusal = NotNow(f"answered {response.status_code}", response=response)
-            refusal.retry_after = timedelta(seconds=int(seconds)) if seconds.isdigit() else None
+            refusal.retry_after = _wait_asked_for(seconds)
             raise refusal
         return response
 
@@ -115,6 +116,13 @@ def proof_of_no_effect(error: BaseException) -> NeverSent | NotNow | None:
             return seen
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def _wait_asked_for(seconds: str) -> timedelta | None:
+    """What Retry-After says, within reason: a slip, such as milliseconds, must not stop us for years."""
+    if not (seconds.isascii() and seconds.isdigit()):
+        return None
+    return LONGEST_WAIT if len(seconds) > 9 else min(LONGEST_WAIT, timedelta(seconds=int(seconds)))
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -315,6 +315,28 @@ def test_an_answer_that_is_not_ours_is_never_taken_for_done(answer):
         StripeGateway(server, "sk").authorize(request, key="k", timeout=SOON)
 
 
+@pytest.mark.parametrize(
+    ("said", "wait"),
+    [
+        (b"7", timedelta(seconds=7)),
+        (b"86400000", timedelta(hours=1)),
+        (b"1000000000000", timedelta(hours=1)),
+        (b"9" * 5000, timedelta(hours=1)),
+        (b"\xb2", None),
+        (b"soon", None),
+    ],
+)
+def test_a_bank_that_asks_for_years_is_asked_again_within_the_hour(said, wait):
+    server = one_answer_server(
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + said + b"\r\nContent-Length: 2\r\n\r\n{}"
+    )
+
+    with pytest.raises(GatewayUnavailable) as refusal:
+        StripeGateway(server, "sk").authorize(order(), key="k", timeout=SOON)
+
+    assert refusal.value.retry_after == wait
+
+
 def test_an_answer_that_drips_ends_at_the_deadline():
     server = one_answer_server(CREATED + b"\r\n" + b" " * 20, pause=0.25)
     request = AuthorizationRequest("S-1", 1999, "EUR", "pm_card_visa")
