@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
-# ISO 4217: digits after the decimal point; every currency not named here has two.
-_EXPONENTS = {"JPY": 0, "KRW": 0, "BHD": 3, "KWD": 3, "TND": 3}
+# Digits after the decimal point, as the bank counts (https://docs.stripe.com/currencies); all others have two, also ISK
+# and UGX, of which Stripe takes hundredths that ISO 4217 does not know.
+_NONE = ["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"]
+_THREE = ["BHD", "JOD", "KWD", "OMR", "TND"]
+_EXPONENTS = dict.fromkeys(_NONE, 0) | dict.fromkeys(_THREE, 3)
 
 
 @dataclass(frozen=True, slots=True, order=True)
