@@ -37,11 +37,13 @@ class OnConflict(StrEnum):
 
 # The resource gets its row, or shows who has it already; inserts decide, never look-then-write.
 # The row of another is locked as well, so that its holder cannot let go between the answer and our commit.
+# One of nobody is that of a guard round us, see below.
 _TAKE = """
     INSERT INTO sagas_semanticlock (resource_type, resource_id, saga_id, taken_at)
     VALUES (%s, %s, %s, clock_timestamp())
     ON CONFLICT (resource_type, resource_id) DO UPDATE
-        SET wanted = sagas_semanticlock.wanted OR sagas_semanticlock.saga_id IS DISTINCT FROM excluded.saga_id
+        SET wanted = sagas_semanticlock.wanted OR sagas_semanticlock.saga_id IS DISTINCT FROM excluded.saga_id,
+            saga_id = coalesce(sagas_semanticlock.saga_id, excluded.saga_id)
     RETURNING saga_id, taken_at
 """
 
@@ -171,7 +173,8 @@ def guard(resource_type: str, resource_id: str) -> Iterator[None]:
     """Let a writer that is no saga change a resource: no saga holds it, or takes it meanwhile.
 
     Use it inside the transaction that writes; a saga that starts meanwhile waits for the end of
-    that transaction. Raises `LockTaken` with the holder.
+    that transaction, unless it is started in it: that one takes the resource over. Raises `LockTaken`
+    with the holder.
     """
     with transaction.atomic():
         holder, since = _take((resource_type, resource_id), None)

@@ -365,6 +365,16 @@ def test_who_hands_a_lock_over_does_not_wait_for_the_next_holder_who_waits_for_i
     assert (held(), in_line()) == ({"A": "T2", "B": "T1", "C": "T2"}, [])
 
 
+@pytest.mark.parametrize("on_conflict", OnConflict)
+def test_a_guarded_writer_may_start_the_saga_that_holds_from_then_on(world: World, on_conflict: OnConflict):
+    with transaction.atomic(), guard("account", "A"):
+        begin("T1", source="A", target="B", on_conflict=on_conflict)
+
+    assert (held(), in_line()) == ({"A": "T1", "B": "T1"}, [])
+    drain_due()
+    assert (status("T1"), held()) == ("COMPLETED", {})
+
+
 def test_a_guarded_writer_is_told_who_holds_and_a_saga_waits_for_a_guarded_writer(world: World):
     begin("T1")
 
