@@ -168,3 +168,13 @@ def test_the_pages_can_be_read_by_everybody(page: Page, letter: SagaInstance) ->
         assert found.violations_count == 0, found.generate_report()
     page.get_by_role("link", name="N-<1>").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Flow of N-<1>")
+
+
+def test_on_a_phone_only_the_drawing_of_a_flow_is_wider_than_the_screen(page: Page) -> None:
+    take_order("B-1", 11)
+    run()
+    page.set_viewport_size({"width": 390, "height": 850})
+
+    page.goto(f"{FLOW}?subject=B-1")
+    expect(page.get_by_role("img", name="The events that are expected")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
