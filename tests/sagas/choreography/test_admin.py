@@ -178,3 +178,14 @@ def test_on_a_phone_only_the_drawing_of_a_flow_is_wider_than_the_screen(page: Pa
     page.goto(f"{FLOW}?subject=B-1")
     expect(page.get_by_role("img", name="The events that are expected")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("width", [390, 1360])
+def test_why_a_handler_waits_is_not_out_of_sight_in_the_list_of_sagas(page: Page, width: int) -> None:
+    take_order("B-1", 11)
+    run()
+    page.set_viewport_size({"width": width, "height": 850})
+
+    page.goto("/admin/sagas/sagainstance/")
+    assert page.locator("#result_list .field-why").count() > 1
+    assert page.evaluate("(box => box.scrollWidth <= box.clientWidth)(document.querySelector('.results'))")
