@@ -251,22 +251,22 @@ def why_not_waive(saga: SagaState, step: PlannedStep) -> str:
 
 def release(plan: Plan, saga: SagaState, lock: str, now: datetime) -> SagaState:
     """Take a lock from a saga that does not move. What it began is fenced off, and before it does anything
-    else, forward or backward, it gets in line for that lock again.
+    else, forward or backward, it gets in line for that lock again. Of one that has ended nothing else changes.
     """
     reason = why_not_release(saga)
     if reason:
         raise NotAllowed(reason)
+    if saga.terminal:
+        return saga
     fenced = machine.fence(plan, saga, now)
     return fenced if fenced.terminal else replace(fenced, blocked_on=lock, blocked_until=None)
 
 
 def why_not_release(saga: SagaState) -> str:
     """Why no lock may be taken from it; empty when one may."""
-    if saga.terminal:
-        return f"The saga has ended: {saga.status}."
-    if saga.status is not SagaStatus.SUSPENDED:
-        return "The saga moves and relies on its locks; pause it first."
-    return ""
+    if saga.terminal or saga.status is SagaStatus.SUSPENDED:
+        return ""
+    return "The saga moves and relies on its locks; pause it first."
 
 
 def abandon(plan: Plan, saga: SagaState, now: datetime) -> SagaState:

@@ -185,7 +185,7 @@ def waive(saga_id: UUID, request: Request, *, step: str) -> Operation:
 
 
 def release(saga_id: UUID, request: Request, *, lock: str) -> Operation:
-    """Take a lock from a saga that stands still; the next in line gets it in the same commit.
+    """Take a lock from a saga that does not move; the next in line gets it in the same commit.
 
     What the saga began is fenced off, and before it does anything else it waits for that lock again.
     """

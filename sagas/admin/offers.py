@@ -72,7 +72,7 @@ WORDINGS = {
     ),
     "release": Wording(
         "Release a lock",
-        "Takes a lock from a saga that stands still and gives it to the next in line. What this saga began may still "
+        "Takes a lock from a saga that does not move and gives it to the next in line. What this saga began may still "
         "have an effect, and others see what it left half done. Before it goes on it waits for the lock again.",
         weight="serious",
         about="lock",

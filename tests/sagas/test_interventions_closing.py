@@ -217,16 +217,22 @@ def test_what_was_undone_or_only_read_is_not_left_behind():
     assert walk.saga.attention == "abandoned; left behind: place, reserve"
 
 
-def test_what_has_ended_is_neither_abandoned_nor_released_nor_skipped():
+def test_what_has_ended_is_neither_abandoned_nor_skipped():
     walk = walk_at("send", BEGIN, CAPTURE, OPTIONAL)
     walk.attempt(done())
 
     ended = "The saga has ended: COMPLETED."
     assert refusal(walk, interventions.abandon) == ended
-    assert refusal(walk, interventions.release, "order A") == ended
     assert refusal(walk, interventions.skip, planned(walk, "send"), receipt=None) == ended
     assert refusal(walk, interventions.waive, planned(walk, "send")) == ended
     assert refusal(walk, interventions.reschedule, planned(walk, "send"), at=None) == ended
+
+
+def test_a_lock_that_a_saga_kept_beyond_its_end_can_be_released_and_changes_nothing_of_it():
+    walk = walk_at("send", BEGIN, CAPTURE, OPTIONAL)
+    walk.attempt(done())
+
+    assert interventions.release(walk.plan, walk.saga, "order A", walk.now) == walk.saga
 
 
 def test_there_is_nothing_to_review_where_nothing_asks_for_it():
