@@ -77,7 +77,8 @@ COMPENSATED_MEANS_NO_EFFECT_IS_LEFT = planned_rule(
 PLANS_OF_THE_AUDITED_ARE_KNOWN = planned_rule(
     "Sagas that ended or go backward are held against the plan of their version.",
     """
-    SELECT NULL::uuid, definition || ' version ' || definition_version, count(*) || ' sagas',
+    SELECT NULL::uuid, definition || ' version ' || definition_version,
+           count(*) || CASE count(*) WHEN 1 THEN ' saga' ELSE ' sagas' END,
            'code with the plan of that version'
       FROM scope
      WHERE (backward OR status IN ('COMPLETED', 'COMPENSATED'))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.template.defaultfilters import pluralize
+
 from sagas.admin.figures import BUCKETS, Ended, StepFigures, Window
 from sagas.admin.words import look, span
 
@@ -59,6 +61,7 @@ def rates_of(ended: Ended, asked: Window) -> Rates:
     pieces = [piece for nth, stack in enumerate(stacks) for piece in _pieces(nth, stack, highest)]
     legend = [look(status)[2] for status in STACK]
     ends = [f"{ended.total(status)} {look(status)[2].lower()}" for status in STACK]
+    started = sum(ended.started)
     return Rates(
         pieces=pieces,
         started=" ".join(f"{_x(nth) + BAR // 2 - 2},{_y(count, highest)}" for nth, count in enumerate(ended.started)),
@@ -71,7 +74,7 @@ def rates_of(ended: Ended, asked: Window) -> Rates:
         bucket=span(asked.bucket),
         begins=asked.since,
         ends=asked.until,
-        words=f"In {span(asked.length)} {sum(ended.started)} sagas started and {ended.total()} ended: "
+        words=f"In {span(asked.length)} {started} saga{pluralize(started)} started and {ended.total()} ended: "
         f"{', '.join(ends)}. At most {highest} in {span(asked.bucket)}.",
     )
 

@@ -12,6 +12,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -165,12 +166,16 @@ def _rates(ended: figures.Ended, window: figures.Window) -> list[tuple[str, str,
     total = ended.total()
     took = f"{span(ended.median)}, {span(ended.slow)}" if ended.median is not None and ended.slow is not None else "–"
     return [
-        ("Started", f"{sum(ended.started) / minutes:.1f} a minute", f"{sum(ended.started)} sagas"),
-        ("Ended", f"{total / minutes:.1f} a minute", f"{total} sagas"),
+        ("Started", f"{sum(ended.started) / minutes:.1f} a minute", _sagas(sum(ended.started))),
+        ("Ended", f"{total / minutes:.1f} a minute", _sagas(total)),
         ("Failed", share(ended.total("COMPENSATED", "ABANDONED"), total), "of those that ended did not complete"),
         ("Compensated", share(ended.total("COMPENSATED"), total), "of those that ended were undone"),
         ("Took", took, "half of them at most, and 95 of 100"),
     ]
+
+
+def _sagas(count: int) -> str:
+    return f"{count} saga{pluralize(count)}"
 
 
 def _oldest_locks() -> list[tuple[SemanticLock, Any]]:

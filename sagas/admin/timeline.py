@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.template.defaultfilters import pluralize
 from django.utils.timezone import now
 
 from sagas.admin.words import look, span
@@ -84,7 +85,7 @@ def timeline_of(saga: SagaInstance, attempts: Iterable[StepAttempt]) -> Timeline
         height=TOP + len(rows) * ROW + 6,
         rows=rows,
         ticks=[(LABELS + LINE * nth // TICKS, f"+{span(scale.length * nth / TICKS)}") for nth in range(TICKS + 1)],
-        words=f"{len(known)} attempts in {span(scale.length)}: " + "; ".join(map(_in_words, known)),
+        words=f"{len(known)} attempt{pluralize(known)} in {span(scale.length)}: " + "; ".join(map(_in_words, known)),
     )
 
 

@@ -92,6 +92,15 @@ def test_rates_are_shares_of_what_ended_in_the_period(viewer: User) -> None:
     assert in_a_week["Compensated"] == "50 %"
 
 
+def test_one_saga_is_counted_as_one(viewer: User) -> None:
+    trip("yes", "one")
+
+    dashboard = shown(viewer)
+
+    assert [of for what, _, of in dashboard.rates if what in ("Started", "Ended")] == ["1 saga", "1 saga"]
+    assert dashboard.chart.words.startswith("In 1 h 0 min 1 saga started and 1 ended")
+
+
 def test_without_any_saga_there_is_nothing_to_divide_by(viewer: User) -> None:
     dashboard = shown(viewer)
 

@@ -243,7 +243,7 @@ def test_the_command_fails_with_a_sentence_the_values_and_the_saga(sagas: dict[s
     done, out = sagas["done"].pk, StringIO()
     execute(f"UPDATE sagas_sagastep SET due_at = '2026-01-02 03:04+00' {step('pay')}", saga=done)
 
-    with pytest.raises(CommandError, match=r"1 violations") as failed:
+    with pytest.raises(CommandError, match=r"1 violation \(") as failed:
         call_command("audit", stdout=out)
 
     assert failed.value.returncode == 1
@@ -280,7 +280,7 @@ def test_an_orphaned_signal_is_listed_and_is_no_violation(sagas: dict[str, SagaI
 
     assert report.violations == ()
     assert [(orphan.subject, orphan.saga) for orphan in report.orphans] == [("news for done", sagas["done"].pk)]
-    assert "1 orphans; nothing is wrong, but somebody should know:" in command()
+    assert "1 orphan; nothing is wrong, but somebody should know:" in command()
 
 
 def test_a_signal_whose_saga_does_not_come_is_an_orphan_after_a_day(world: World) -> None:

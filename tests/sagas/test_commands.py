@@ -100,7 +100,7 @@ def test_a_preview_and_a_question_change_nothing(operator: User) -> None:
     assert (
         f"pay_back for pay, calls bank with key {key}\nrelease_seat for reserve_seat\nThen it is COMPENSATED." in back
     )
-    assert "failed alike today: 1 times in 1 sagas" in ahead
+    assert "failed alike today: 1 time in 1 saga\n" in ahead
     assert answer == f"The other side cannot tell: the bank keeps no list (key {saga.pk}:pay:action)\n"
     assert json.loads(sagas("preview", "compensate", "ada", "--json"))["ends_as"] == "COMPENSATED"
     assert everything_about(saga) == before

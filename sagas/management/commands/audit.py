@@ -3,6 +3,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template.defaultfilters import pluralize
 
 from sagas.audit import MOST, Report, Violation, audit, scope_of_next
 
@@ -23,7 +24,8 @@ class Command(BaseCommand):
         else:
             self._write(report)
         if report.violations:
-            raise CommandError(f"{len(report.violations)} violations (at most {MOST} of a rule are listed).")
+            count = len(report.violations)
+            raise CommandError(f"{count} violation{pluralize(count)} (at most {MOST} of a rule are listed).")
 
     def _write(self, report: Report) -> None:
         what = f"since {report.since:%Y-%m-%d %H:%M:%S} UTC" if report.since else "everything"
@@ -31,7 +33,9 @@ class Command(BaseCommand):
         for violation in report.violations:
             self.stdout.write(_line(violation))
         if report.orphans:
-            self.stdout.write(f"{len(report.orphans)} orphans; nothing is wrong, but somebody should know:")
+            self.stdout.write(
+                f"{len(report.orphans)} orphan{pluralize(report.orphans)}; nothing is wrong, but somebody should know:"
+            )
         for orphan in report.orphans:
             self.stdout.write(_line(orphan))
         if report.unseen:

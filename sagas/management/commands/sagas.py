@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from django.db.models import Q
+from django.template.defaultfilters import pluralize
 
 from sagas import bulk, lifecycle, operations, outlook, preview
 from sagas.admin.offers import WORDINGS
@@ -195,7 +196,8 @@ class Command(BaseCommand):
         for step in steps:
             self.stdout.write(f"{step.step} {step.side}: {step.why_not or 'nothing keeps it from being tried now'}")
             self.stdout.write(f"  last: {step.last_outcome} {step.last_message}")
-            self.stdout.write(f"  failed alike today: {step.alike_today} times in {step.sagas_today} sagas")
+            times, count = step.alike_today, step.sagas_today
+            self.stdout.write(f"  failed alike today: {times} time{pluralize(times)} in {count} saga{pluralize(count)}")
 
     def _ask(self, saga: str, definition: str, step: str, json: bool, **options: Any) -> None:
         answer = outlook.ask(saga_meant(saga, definition).pk, step)
@@ -267,7 +269,7 @@ class Command(BaseCommand):
             tell=lambda count: bar.show(count, None, "sagas are gone"),
         )
         bar.end()
-        self.stdout.write(f"{purged} ended sagas are gone.")
+        self.stdout.write(f"{purged} ended saga{pluralize(purged, ' is,s are')} gone.")
 
 
 def _chosen(fingerprint: str | None, definition: str | None, status: str | None) -> tuple[list[UUID], str]:
