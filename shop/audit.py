@@ -67,7 +67,8 @@ THE_CHECKOUT_DECIDES_THE_STATUS = _rule(
            ELSE CASE WHEN confirm.action = 'SUCCEEDED' THEN 'confirmed, or later' ELSE 'pending' END END
       FROM orders
       LEFT JOIN sagas_sagastep confirm ON confirm.saga_id = orders.saga AND confirm.name = 'confirm_order'
-     WHERE CASE checkout WHEN 'ABANDONED' THEN false
+     WHERE checkout IS NOT NULL  -- ended sagas are purged, and their orders stay
+       AND CASE checkout WHEN 'ABANDONED' THEN false
            WHEN 'COMPENSATED' THEN status <> 'cancelled' WHEN 'COMPLETED' THEN status = 'pending'
            ELSE (status = 'pending') <> (confirm.action IS DISTINCT FROM 'SUCCEEDED') END
     """,

@@ -15,6 +15,7 @@ from sagas.attempts import Call
 from sagas.audit import Rule, Scope, audit, check
 from sagas.driver import drain_due
 from sagas.engine import record, work
+from sagas.lifecycle import purge
 from sagas.models import SagaInstance
 from sagas.periodic import registry as periodic_jobs
 from shop import audit as shop_audit
@@ -285,6 +286,13 @@ def test_an_order_that_is_on_its_way_is_healthy(orders: dict[str, Order]) -> Non
     follow_parcel(orders["confirmed"].number, "delivered")
 
     assert Order.objects.get(pk=orders["confirmed"].pk).status == "delivered"
+    assert audit().violations == ()
+
+
+def test_orders_whose_sagas_were_purged_are_healthy(orders: dict[str, Order]) -> None:
+    assert purge(after=timedelta(), touched_after=timedelta()) > 0
+
+    assert not SagaInstance.objects.filter(business_key=orders["confirmed"].number).exists()
     assert audit().violations == ()
 
 
