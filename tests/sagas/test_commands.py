@@ -71,6 +71,12 @@ def test_the_list_shows_the_newest_first_and_can_be_narrowed(operator: User) -> 
     assert [saga["key"] for saga in json.loads(sagas("list", "--limit", "1", "--json"))] == ["bob"]
 
 
+def test_a_list_of_none_or_of_too_many_names_the_bounds_and_not_each_number_between_them() -> None:
+    for wrong in ("0", "1001", "ten"):
+        with pytest.raises(CommandError, match="argument --limit: a whole number from 1 to 1000$"):
+            sagas("list", "--limit", wrong)
+
+
 def test_a_saga_is_shown_by_its_key_with_what_can_be_done(operator: User) -> None:
     saga = trip("down")
 

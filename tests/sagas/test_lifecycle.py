@@ -213,6 +213,16 @@ def test_purging_goes_on_batch_by_batch(world: World):
     assert not SagaInstance.objects.exists()
 
 
+@pytest.mark.parametrize("wrong", [("--days", "-1"), ("--touched-days", "-1"), ("--days", "9" * 12), ("--batch", "0")])
+def test_a_purge_of_what_has_not_ended_yet_or_of_empty_batches_is_a_wrong_command_line(
+    world: World, monkeypatch: pytest.MonkeyPatch, wrong: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(lifecycle, "purge", lambda **arguments: pytest.fail(f"it purges: {arguments}"))
+
+    with pytest.raises(CommandError, match=f"argument {wrong[0]}: a whole number from [01] to "):
+        call_command("sagas", "purge", *wrong)
+
+
 def test_the_purge_rests_after_each_batch_many_times_as_long_as_the_batch_took(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):

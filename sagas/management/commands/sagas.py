@@ -1,5 +1,6 @@
 import json
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
@@ -51,6 +52,15 @@ def _moment(text: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def _between(lowest: int, highest: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if text.isascii() and text.isdigit() and lowest <= int(text) <= highest:
+            return int(text)
+        raise ArgumentTypeError(f"a whole number from {lowest} to {highest}")
+
+    return number
+
+
 class Command(BaseCommand):
     help = "Look after sagas from a terminal: what the admin does, by the same operations."
 
@@ -83,7 +93,7 @@ class Command(BaseCommand):
         listing.add_argument("--definition")
         listing.add_argument("--key", help="the business key: an order number, ...")
         listing.add_argument("--person", action="store_true", help="only what needs a person")
-        listing.add_argument("--limit", type=int, default=50, choices=range(1, 1001), metavar="1..1000")
+        listing.add_argument("--limit", type=_between(1, 1_000), default=50, metavar="1..1000")
         listing.add_argument("--json", action="store_true")
         show = commands.add_parser("show", help="one saga: where it is, why it waits, what can be done")
         _about_a_saga(show)
@@ -111,9 +121,9 @@ class Command(BaseCommand):
         check = commands.add_parser("check_inflight", help="would this code finish or undo every live saga?")
         check.add_argument("--json", action="store_true", help="print the groups as JSON")
         purge = commands.add_parser("purge", help="delete sagas that ended some time ago")
-        purge.add_argument("--days", type=int, help="how long ago; the setting by default")
-        purge.add_argument("--touched-days", type=int, help="the same for those that a person touched")
-        purge.add_argument("--batch", type=int, default=500, help="how many go in one commit")
+        purge.add_argument("--days", type=_between(0, 36_500), help="how long ago; the setting by default")
+        purge.add_argument("--touched-days", type=_between(0, 36_500), help="the same for those that a person touched")
+        purge.add_argument("--batch", type=_between(1, 10_000), default=500, help="how many go in one commit")
 
     def handle(self, *args: Any, command: str, **options: Any) -> None:
         act = getattr(self, f"_{command}", None)
