@@ -326,6 +326,13 @@ def test_from_a_terminal_it_is_followed_to_its_end(grace: User, monkeypatch: pyt
     assert (told["state"], told["sagas"]["RECOVERED"]) == ("DONE", 2)
 
 
+def test_from_a_terminal_a_choice_that_fits_no_live_saga_is_told_back(grace: User) -> None:
+    words = ["bulk", "--actor", "grace", "--reason", "the bank is up", "--fingerprint", "0f", "--status", "WAITING"]
+
+    with pytest.raises(CommandError, match="^There is no live saga with fingerprint 0f, status WAITING.$"):
+        call_command("sagas", *words, stdout=StringIO())
+
+
 def test_what_is_suspended_again_and_no_attempt_tells_why_ends_it(grace: User) -> None:
     """As when a constraint refuses what the saga writes, or its step kills the worker."""
     sagas = stuck(3)

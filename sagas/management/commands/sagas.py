@@ -293,7 +293,10 @@ def _chosen(fingerprint: str | None, definition: str | None, status: str | None)
         found = found.filter(pk__in=sagas_that_failed_with(fingerprint))
     said = {"fingerprint": fingerprint, "definition": definition, "status": status}
     words = ", ".join(f"{name} {value}" for name, value in said.items() if value)
-    return list(found.order_by("id").values_list("pk", flat=True)[: bulk.MOST]), f"all with {words}"
+    chosen = list(found.order_by("id").values_list("pk", flat=True)[: bulk.MOST])
+    if not chosen:
+        raise ValueError(f"There is no live saga with {words}.")
+    return chosen, f"all with {words}"
 
 
 def _about_a_saga(parser: CommandParser) -> None:
