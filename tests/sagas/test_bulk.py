@@ -329,7 +329,7 @@ def test_from_a_terminal_it_is_followed_to_its_end(grace: User, monkeypatch: pyt
 def test_from_a_terminal_a_choice_that_fits_no_live_saga_is_told_back(grace: User) -> None:
     words = ["bulk", "--actor", "grace", "--reason", "the bank is up", "--fingerprint", "0f", "--status", "WAITING"]
 
-    with pytest.raises(CommandError, match="^There is no live saga with fingerprint 0f, status WAITING.$"):
+    with pytest.raises(CommandError, match=r"^There is no live saga with fingerprint 0f, status WAITING\.$"):
         call_command("sagas", *words, stdout=StringIO())
 
 

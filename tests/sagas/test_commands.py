@@ -73,7 +73,7 @@ def test_the_list_shows_the_newest_first_and_can_be_narrowed(operator: User) -> 
 
 def test_a_list_of_none_or_of_too_many_names_the_bounds_and_not_each_number_between_them() -> None:
     for wrong in ("0", "1001", "ten"):
-        with pytest.raises(CommandError, match="argument --limit: a whole number from 1 to 1000$"):
+        with pytest.raises(CommandError, match=r"argument --limit: a whole number from 1 to 1000$"):
             sagas("list", "--limit", wrong)
 
 
