@@ -58,10 +58,9 @@ def touched_by(saga: SagaInstance, user: AbstractBaseUser | AnonymousUser) -> li
     found = []
     for model, find in reversed(_registered.items()):
         what = str(model._meta.verbose_name)
-        if not user.has_perm(view_permission(model)):  # type: ignore[union-attr]
-            found.append(Touched(what, hidden=True))
-        elif rows := tuple(find(references))[:MAX_ROWS]:
-            found.append(Touched(what, rows))
+        if rows := tuple(find(references))[:MAX_ROWS]:
+            may_see = user.has_perm(view_permission(model))  # type: ignore[union-attr]
+            found.append(Touched(what, rows) if may_see else Touched(what, hidden=True))
     return found
 
 

@@ -180,6 +180,17 @@ def test_rows_that_a_person_may_not_see_are_not_shown(rows_of_users: None, viewe
     assert "<strong>active</strong>" not in text
 
 
+def test_of_a_table_without_any_row_of_the_saga_nobody_is_told_that_there_is_one(
+    rows_of_users: None, viewer: User
+) -> None:
+    saga = trip("down")
+
+    text = text_of(client_of(viewer).get(url("change", saga)))
+
+    assert "You may not see it." not in text
+    assert "No table knows anything that this saga names." in text
+
+
 def test_a_saga_names_its_key_and_the_texts_and_numbers_of_its_data() -> None:
     data = {"order": "S-1", "parcel": 2, "gift": True, "lines": ["S-2"], "note": "", "key": "K"}
 
