@@ -15,7 +15,7 @@ from sagas.admin.links import subject_url
 from sagas.admin.readonly import ReadOnlyAdmin
 from sagas.admin.words import moment
 from sagas.attempts import key_of
-from sagas.models import SagaInstance, SagaStep
+from sagas.models import SagaEvent, SagaInstance, SagaStep
 from sagas.operator_models import Proposal, UnknownOutcome
 from sagas.redaction import redact
 from sagas.states import ActionStatus, Side, SuspendReason
@@ -50,7 +50,9 @@ class UnknownOutcomeAdmin(ReadOnlyAdmin):
         unknown = Q(suspend_reason=SuspendReason.OUTCOME_UNKNOWN) | Q(waiting_on__kind="outcome")
         proposals = Prefetch("proposals", Proposal.objects.select_related("actor"))
         steps = Prefetch("steps", SagaStep.objects.order_by("position"))
-        return UnknownOutcome.objects.filter(unknown).prefetch_related(steps, proposals)
+        became = SagaEvent.objects.filter(what="action", after=ActionStatus.UNKNOWN)
+        became_unknown = Prefetch("events", became, to_attr="became_unknown")
+        return UnknownOutcome.objects.filter(unknown).prefetch_related(steps, proposals, became_unknown)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With what is at stake in each, in a query or two for all that are listed."""
@@ -84,8 +86,12 @@ class UnknownOutcomeAdmin(ReadOnlyAdmin):
         return format_html('<code class="saga-why">{}</code>', key)
 
     @admin.display(description="since (UTC)")
-    def since(self, saga: SagaInstance) -> SafeString | str:
-        return moment(saga.updated_at)
+    def since(self, saga: Any) -> SafeString | str:
+        """When it became so last; that it is asked again and again changes nothing."""
+        step = _unknown_step(saga)
+        return moment(
+            max((event.at for event in saga.became_unknown if event.step == step.name), default=saga.updated_at)
+        )
 
     @admin.display(description="asked")
     def asked(self, saga: SagaInstance) -> str:

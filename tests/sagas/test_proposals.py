@@ -1,6 +1,7 @@
 """Two people for what is worth much, and the queue of unknown outcomes that they work from."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -240,6 +241,15 @@ def test_the_queue_lists_what_nobody_knows_with_what_there_is_to_decide_by(grace
     assert "carol" not in text
     assert "dan" not in text
     assert text.count(">once<") == 2
+
+
+def test_the_queue_says_since_when_nobody_knows_and_not_when_it_was_asked_last(grace: User) -> None:
+    saga = trip("lost", "ada")
+    saga.events.filter(step="pay", after="UNKNOWN").update(at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+    text = text_of(client_of(grace).get(reverse("admin:sagas_unknownoutcome_changelist")))
+
+    assert "2026-01-02 03:04:05" in text
 
 
 def test_the_queue_asks_no_more_for_many_than_for_few(grace: User) -> None:
