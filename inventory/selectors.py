@@ -18,7 +18,7 @@ class StockViolation:
     expected: int
 
 
-# Each query returns subject, found, expected for the rows that break its rule (SEMANTICS 11, stock).
+# Each query returns subject, found, expected for the rows that break its rule.
 _RULES = {
     "on_hand is the sum of the ledger": """
         SELECT item.sku, item.on_hand, coalesce(sum(movement.delta), 0)

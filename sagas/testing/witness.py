@@ -33,10 +33,11 @@ class World(Protocol):
 
 
 def engine_violations(sagas: list[SagaInstance]) -> Iterator[str]:
-    """The auditors' rules (SEMANTICS section 11, and those of the apps), and that everything rests."""
+    """The auditors' rules, of the engine and of the apps, and that everything rests."""
     for saga in sagas:
         if saga.status in LIVE and saga.status != SagaStatus.SUSPENDED and saga.wake_at is not None:
-            yield f"{saga.definition} {saga.business_key} does not come to rest: it is {saga.status}"
+            waits = f", waits for {saga.waiting_on}" if saga.waiting_on else ""
+            yield f"{saga.definition} {saga.business_key} does not come to rest: it is {saga.status}{waits}"
         if saga.status == SagaStatus.SUSPENDED and not saga.suspend_reason:
             yield f"{saga.definition} {saga.business_key} is SUSPENDED without a reason"
     yield from map(str, audit().violations)
