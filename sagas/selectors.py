@@ -54,8 +54,9 @@ def with_steps() -> QuerySet[SagaInstance]:
 
 
 def plan_of(saga: SagaInstance) -> Plan | None:
-    """The plan a saga runs under, as far as this code knows it."""
-    return registry.get((saga.definition, saga.definition_version)) or newest(saga.definition)
+    """The plan a saga runs under, as far as this code knows it: never an older one than it began with."""
+    plan = registry.get((saga.definition, saga.definition_version)) or newest(saga.definition)
+    return plan if plan and plan.version >= saga.definition_version else None
 
 
 def lock_holders(resource_type: str, resource_ids: Iterable[str]) -> dict[str, LockHolder]:

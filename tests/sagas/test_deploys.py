@@ -7,16 +7,19 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
 from django.db import connection
 
 from sagas import operations
+from sagas.admin.plan_table import places_of
+from sagas.api.documents import saga_document
 from sagas.audit import audit
 from sagas.definition import Pivot, RemoteStep, Saga, Step, registry
 from sagas.engine import Moved, record, work
 from sagas.models import SagaInstance
 from sagas.outcomes import Refused
-from sagas.selectors import waiting_words
+from sagas.selectors import current_step, waiting_words
 from sagas.testing.boundaries import Saboteur
 from sagas.testing.workers import Child, drive
 from tests.sagas.conftest import begin, begin_call, run
@@ -201,6 +204,18 @@ def test_the_command_tells_what_a_saga_waits_for(world: World, define: Define):
     call_command("sagas", "show", "T1", stdout=out)
 
     assert "Waits for a worker with newer code" in out.getvalue()
+
+
+def test_the_plan_of_older_code_is_not_shown_as_that_of_the_saga(world: World, define: Define):
+    saga = begun(define, ONE, TWO)
+    with older_code(2):
+        look_again(saga)
+        assert places_of(saga) == ([], False)
+        assert (saga_document(saga.pk, AnonymousUser())["steps"], current_step(saga)) == ([], "")
+
+    places, known = places_of(saga)
+    assert ([row.name for place in places for row in place.steps], known) == (["one", "two"], True)
+    assert current_step(saga) == "one"
 
 
 @pytest.mark.parametrize("name", ["pause", "compensate"])
