@@ -51,6 +51,16 @@ def test_every_code_block_stands_in_a_file_that_is_run():
             assert re.sub(r"\s+", " ", paragraph).strip() in squeezed or "start(BuyTicket" in paragraph
 
 
+@pytest.mark.parametrize(
+    "named", ["transaction", "start", "play", "refused", "unknown", "verify", "Witness", "share_of"]
+)
+def test_the_page_says_where_what_it_uses_comes_from(named: str):
+    page = (HERE.parents[1] / "docs" / "your-own-saga.md").read_text()
+
+    imported = rf"^(from .*)?import .*\b{named}\b"
+    assert re.search(imported, page, re.M) or re.search(rf"`{named}`[^.]*\bin `(sagas|tests)", page)
+
+
 def test_a_declined_card_frees_the_seat():
     played = play(BuyTicket, {charge_card: refused("declined")})
 
