@@ -68,7 +68,7 @@ def test_code_without_the_plan_stops_the_deploy_and_then_the_saga(
     assert out.getvalue() == "test.trip version 1, 1 at book_flight (such as T1): goes on\n"
 
     monkeypatch.delitem(definition.registry, ("test.trip", 1))
-    with pytest.raises(CommandError, match="1 live sagas would be suspended"):
+    with pytest.raises(CommandError, match="1 live saga would be suspended"):
         call_command("sagas", "check_inflight", stdout=out)
     assert "STOPS" in out.getvalue()
 

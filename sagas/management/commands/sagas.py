@@ -268,7 +268,8 @@ class Command(BaseCommand):
                 self.stdout.write("No saga is live.")
         stopped = sum(group.count for group in groups if not group.can_go_on)
         if stopped:
-            raise CommandError(f"{stopped} live sagas would be suspended (DEFINITION_MISMATCH) under this code.")
+            what = f"{stopped} live saga{pluralize(stopped)}"
+            raise CommandError(f"{what} would be suspended (DEFINITION_MISMATCH) under this code.")
 
     def _purge(self, days: int | None, touched_days: int | None, batch: int, **options: Any) -> None:
         bar = Progress(self.stderr, quiet=False)
