@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from sagas.models import SagaInstance
 from tests.sagas.operators import (
@@ -128,6 +129,15 @@ def test_what_is_wrong_is_one_line_and_an_exit_code_that_says_which_kind(operato
     )
     assert "required: --reason" in refusal("retry", saga.pk, "--actor", "grace")[0]
     assert everything_about(saga) == before
+
+
+def test_a_database_that_is_away_is_not_taken_for_a_worker_at_the_saga(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> None:
+        raise OperationalError("connection is bad: connection refused\nIs the server running?")
+
+    monkeypatch.setattr("sagas.management.commands.sagas.with_steps", away)
+
+    assert refusal("list") == ("The database cannot be asked now. (connection is bad: connection refused)", 1)
 
 
 def test_json_is_all_that_a_program_reads(operator: User) -> None:

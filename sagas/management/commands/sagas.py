@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from django.db.models import Q
 from django.template.defaultfilters import pluralize
+from psycopg.errors import LockNotAvailable
 
 from sagas import bulk, lifecycle, operations, outlook, preview
 from sagas.admin.offers import WORDINGS
@@ -139,7 +140,9 @@ class Command(BaseCommand):
         except (OperationRefused, ValueError) as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         except OperationalError as error:
-            raise CommandError(f"{BUSY} ({redact(str(error)).splitlines()[0]})", returncode=REFUSED) from error
+            busy = isinstance(error.__cause__, LockNotAvailable)
+            why = BUSY if busy else "The database cannot be asked now."
+            raise CommandError(f"{why} ({redact(str(error)).splitlines()[0]})", returncode=REFUSED) from error
 
     # --- looking ------------------------------------------------------------------------------------
 
