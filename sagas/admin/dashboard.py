@@ -156,7 +156,7 @@ def _about(definition: str) -> Any:
 def _saga_line(saga: SagaInstance) -> SagaLine:
     why = waiting_words(saga)
     if saga.attention and saga.attention not in why:
-        why = f"{saga.attention} {why}"
+        why = f"{saga.attention.rstrip('.')}. {why}"
     return SagaLine(saga, badge(saga.status), moment(saga.created_at), redact(why), subject_url(saga))
 
 

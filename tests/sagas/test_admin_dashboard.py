@@ -59,7 +59,7 @@ def test_what_needs_a_person_comes_first_the_suspended_before_the_rest_the_oldes
     dashboard = shown(viewer)
 
     assert [line.saga.business_key for line in dashboard.for_a_person] == ["ada", "grace", "late parcel"]
-    assert dashboard.for_a_person[2].why == "a signal came too late Done."
+    assert dashboard.for_a_person[2].why == "a signal came too late. Done."
     text = text_of(client_of(viewer).get(DASHBOARD))
     assert text.index('id="dashboard-person"') < text.index('id="dashboard-live"')
 
