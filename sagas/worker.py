@@ -18,6 +18,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
 from rq.worker import WorkerStatus
+from rq.worker_registration import register
 
 from sagas import driver
 from sagas.jobs import HINT, QUEUE, drain
@@ -73,6 +74,9 @@ class SagaWorker(SimpleWorker):
         if timeout is not None or monotonic() >= self._beats_again_at:
             self._beats_again_at = monotonic() + self.dequeue_timeout
             super().heartbeat(timeout, pipeline)
+            if self.birth_date:  # a Redis that was emptied has forgotten who works
+                (self.connection if pipeline is None else pipeline).hset(self.key, mapping=self.serialize())
+                register(self, pipeline)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Follow a hint, without RQ's books about it: their twenty questions to Redis take longer than a saga."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 from django.db import connection
-from rq import Queue, SimpleWorker
+from rq import Queue, SimpleWorker, Worker
 from rq.job import Callback, Job
 from rq.serializers import DefaultSerializer, JSONSerializer
 from rq.worker import WorkerStatus
@@ -76,6 +76,20 @@ def test_a_worker_tells_that_it_lives_now_and_then_and_not_at_each_hint(world: W
         queue(settings).enqueue("sagas.jobs.drain", job_timeout=-1)
     worker.run(burst=True)
     assert len(beats) > 5
+
+
+def test_a_redis_that_was_emptied_hears_again_who_works(settings):
+    asked = SagaWorker([QUEUE], connection=queue(settings).connection)
+    asked.register_birth()
+    asked.connection.flushdb()
+
+    asked.heartbeat()
+
+    (told,) = Worker.all(asked.connection)
+    assert (told.name, told.pid, told.queue_names()) == (asked.name, asked.pid, [QUEUE])
+    assert asked.connection.ttl(asked.key) > 0
+    asked.register_death()
+    assert Worker.all(asked.connection) == []
 
 
 def begin_elsewhere() -> None:
