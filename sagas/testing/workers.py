@@ -31,9 +31,10 @@ PATIENCE_S = 30.0
 # How often a database that goes away is waited for.
 MOST_WEATHER = 20
 
-# The saga first, then its steps, as the engine locks them; whoever holds the row is waited for.
+# The saga first, then its steps, as the engine locks them; whoever holds the row is waited for. A saga that was taken
+# up late, since the machine stood still, is put off without a turn: that is no sign of a step that kills.
 _WAKE_UP = f"""
-    UPDATE sagas_sagainstance SET wake_at = clock_timestamp() - interval '1 ms'
+    UPDATE sagas_sagainstance SET wake_at = clock_timestamp() - interval '1 ms', stalls = 0
     WHERE wake_at > clock_timestamp() AND status IN ({", ".join(f"'{status}'" for status in sorted(LIVE))})
 """  # noqa: S608 - made of constants
 _END_WAITS = "UPDATE sagas_sagastep SET due_at = clock_timestamp() - interval '1 ms' WHERE due_at > clock_timestamp()"

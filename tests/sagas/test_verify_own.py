@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.timezone import now
 
 from sagas.definition import Await, Begin, NoCompensation, Pivot, RemoteStep, Saga, Step, minutes, remote, seconds
+from sagas.engine import LATE
+from sagas.models import SagaInstance
 from sagas.services import signal as signal_to
 from sagas.testing import Proof, verify
 from sagas.testing.workers import Child
@@ -129,6 +132,19 @@ def test_a_signal_that_comes_after_the_end_asks_for_attention_and_is_no_zombies_
     assert [case.end for case in proof.cases if str(case.boundary) == "start:test.scanned:after-commit"] == [
         "COMPENSATED"
     ]
+
+
+def test_a_machine_that_stood_still_at_a_healthy_saga_is_no_violation(shared: SharedWorld, define: Define):
+    plan = define(Begin(plans.ask_for_trip, compensation=plans.forget_trip), PAY, name="test.late")
+
+    def start_late() -> SagaInstance:
+        saga = begin(plan)
+        SagaInstance.objects.update(wake_at=now() - 2 * LATE)
+        return saga
+
+    proof = verify(plan, start=start_late, world=shared, disturbances=["kill"], ways=["forward"])
+
+    assert {case.end for case in proof.cases} == {"COMPLETED"}
 
 
 def test_a_refusal_before_the_pivot_that_does_not_turn_back_to_the_end_is_named(red: Red):
