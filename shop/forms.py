@@ -6,12 +6,12 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm, BaseUserCreationForm
 from django.contrib.auth.models import User
-from django.core.validators import RegexValidator
 from django.forms.renderers import TemplatesSetting
 
 from shop.countries import COUNTRIES
 from shop.models import MAX_QUANTITY, MAX_REASON, Order
 from shop.services import Address
+from shop.text import one_line
 
 if TYPE_CHECKING:
     UserCreationForm = BaseUserCreationForm[User]
@@ -42,14 +42,8 @@ class LineForm(forms.Form):
     quantity = forms.IntegerField(min_value=0, max_value=MAX_QUANTITY)
 
 
-# A NUL is told by the field itself.
-one_line = RegexValidator(
-    "[\x01-\x1f\x7f-\x9f]", "Control characters and line breaks are not allowed.", inverse_match=True
-)
-
-
 class Text(forms.CharField):
-    """Text on one line, as the API takes it: in our mails and on a label a second line would look like ours."""
+    """Text on one line, as the API takes it; spaces around it are taken off."""
 
     default_validators = [one_line]
 
