@@ -19,7 +19,8 @@ from circuit_breaker import CircuitBreaker, CircuitOpen
 CONNECT_SECONDS = 3.0
 MAX_ANSWER_BYTES = 1024 * 1024
 POOL_SIZE = 64
-LONGEST_WAIT = timedelta(hours=1)
+# 31 years: a longer number is no time, and would overflow one.
+MOST_DIGITS = 9
 
 
 class NeverSent(requests.ConnectionError):
@@ -119,10 +120,10 @@ def proof_of_no_effect(error: BaseException) -> NeverSent | NotNow | None:
 
 
 def _wait_asked_for(seconds: str) -> timedelta | None:
-    """What Retry-After says, within reason: a slip, such as milliseconds, must not stop us for years."""
-    if not (seconds.isascii() and seconds.isdigit()):
-        return None
-    return LONGEST_WAIT if len(seconds) > 9 else min(LONGEST_WAIT, timedelta(seconds=int(seconds)))
+    """What Retry-After says, as it says it: how long is too long, the caller knows. A date is left unread."""
+    if seconds.isascii() and seconds.isdigit() and len(seconds) <= MOST_DIGITS:
+        return timedelta(seconds=int(seconds))
+    return None
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
