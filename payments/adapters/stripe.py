@@ -83,6 +83,7 @@ class StripeGateway:
         created_id = ""
         with suppress(Declined):  # what the bank does not even create holds no money
             created_id = self._create_intent(request.request, request.authorization_key, deadline).id
+        if created_id:
             self._cancel(created_id, request.reference, key, deadline)
         with translated():
             others = self._search(request.reference, deadline)

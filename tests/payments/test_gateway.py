@@ -194,6 +194,20 @@ def test_after_a_day_a_void_still_finds_the_intent_by_the_order_number(bank):
     assert [(row["status"], row["held"]) for row in rows] == [("canceled", 0), ("canceled", 0)]
 
 
+def test_a_no_to_the_cancellation_is_not_taken_for_an_intent_that_never_was(bank, monkeypatch):
+    request = order()
+    authorize(request)
+
+    def declines(*args):
+        raise Declined("card_declined", "not this one")
+
+    monkeypatch.setattr(StripeGateway, "_cancel", declines)
+
+    with pytest.raises(Declined):
+        void(request)
+    assert [row["held"] for row in bank.ledger(request.reference)] == [1999]
+
+
 def test_a_void_without_a_request_asks_nobody(settings):
     settings.BANK_URL = "http://127.0.0.1:9"
 
