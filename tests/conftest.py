@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tests.emptying import quick_emptying
-from tests.patience import patient_transactions, quick_passwords
+from tests.patience import patient_counts, patient_transactions, quick_passwords
 from tests.thinning import IN_CI, told
 
-__all__ = ["patient_transactions", "quick_emptying", "quick_passwords"]
+__all__ = ["patient_counts", "patient_transactions", "quick_emptying", "quick_passwords"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
