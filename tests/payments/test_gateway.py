@@ -89,16 +89,16 @@ def test_a_lost_or_wrong_answer_is_unknown_and_the_same_key_settles_it_once(bank
 
 def test_a_stall_beyond_the_time_out_is_unknown_and_ends_in_time(bank):
     request = order()
-    bank.control(fault="stall", operation="confirm", seconds=3)
+    bank.control(fault="stall", operation="confirm", seconds=8)
 
     started = time.monotonic()
     with pytest.raises(OutcomeUnknown):
         authorize(request, timeout=timedelta(seconds=0.3))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 6
     with pytest.raises(OutcomeUnknown, match="409"):  # the key is in use while the first call is under way
         authorize(request)
 
-    time.sleep(3)
+    time.sleep(8)
     assert services.find_authorization(request, key=request.reference, timeout=SOON).amount == 1999
     assert bank.fired() == {"stall": 1}
 
@@ -118,13 +118,13 @@ def test_a_bank_that_is_down_or_gone_has_done_nothing(bank):
 
 def test_a_bank_that_refuses_connections_comes_back(bank):
     authorize(order())  # a pooled connection that will be closed
-    bank.control(fault="refuse", seconds=0.5)
+    bank.control(fault="refuse", seconds=4)
     time.sleep(0.3)
 
     with pytest.raises(GatewayUnavailable):
         authorize(order())
 
-    time.sleep(0.8)
+    time.sleep(4.5)
     assert authorize(order()).amount == 1999
 
 
@@ -354,14 +354,14 @@ def test_what_a_bank_asks_for_is_told_in_seconds_and_what_is_no_time_is_not(said
 
 
 def test_an_answer_that_drips_ends_at_the_deadline():
-    server = one_answer_server(CREATED + b"\r\n" + b" " * 20, pause=0.25)
+    server = one_answer_server(CREATED + b"\r\n" + b" " * 80, pause=0.25)
     request = AuthorizationRequest("S-1", 1999, "EUR", "pm_card_visa")
 
     started = time.monotonic()
     with pytest.raises(OutcomeUnknown):
         StripeGateway(server, "sk").authorize(request, key="k", timeout=timedelta(seconds=0.5))
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 12
 
 
 def test_proxies_of_the_environment_are_ignored(bank, monkeypatch):

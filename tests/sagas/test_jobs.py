@@ -80,7 +80,7 @@ def test_a_hint_that_cannot_be_sent_costs_a_moment_and_no_error(world: World, se
 
     assert hint() is False
 
-    assert monotonic() - started < 2
+    assert monotonic() - started < 10
 
 
 def test_the_sweeper_hints_at_what_is_due(world: World):

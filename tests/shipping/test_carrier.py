@@ -109,14 +109,14 @@ def test_a_carrier_that_is_down_or_gone_has_done_nothing(carrier):
 
 def test_a_stall_beyond_the_time_out_is_unknown_and_buys_nothing_after_it(carrier):
     request = parcel()
-    carrier.control(fault="stall", operation="create", seconds=2)
+    carrier.control(fault="stall", operation="create", seconds=8)
 
     started = time.monotonic()
     with pytest.raises(OutcomeUnknown):
         book(request, timeout=timedelta(seconds=0.3))
 
-    assert time.monotonic() - started < 1.5
-    time.sleep(2)
+    assert time.monotonic() - started < 6
+    time.sleep(8)
     assert labels(carrier, request) == []
 
 
