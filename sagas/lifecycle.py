@@ -33,14 +33,15 @@ _INFLIGHT = """
     GROUP BY definition, definition_version, steps ORDER BY definition, definition_version, steps
 """
 
-# What people touched, accepted or have still to look at is kept longer, and a cause as long as its effect. One that
-# holds a lock after its end, which the auditor tells of, is kept until that is mended: it would stop the whole purge.
+# What people touched, accepted or have still to look at is kept longer, and a cause as long as its effect. An abandoned
+# one stays for good: only it says that what it left behind was left knowingly. One that holds a lock after its end,
+# which the auditor tells of, is kept until that is mended: it would stop the whole purge.
 _ENDED = """
     SELECT id, definition, business_key FROM sagas_sagainstance s
-    WHERE ended_at < least(statement_timestamp() - %(after)s, %(counted)s) AND (
+    WHERE ended_at < least(statement_timestamp() - %(after)s, %(counted)s) AND status <> %(abandoned)s AND (
         ended_at < statement_timestamp() - %(touched_after)s
         OR NOT (
-            status = %(abandoned)s OR attention <> ''
+            attention <> ''
             OR EXISTS (SELECT FROM sagas_operation o WHERE o.saga_id = s.id)
             OR EXISTS (SELECT FROM sagas_sagastep t WHERE t.saga_id = s.id AND t.compensation = %(waived)s)
         )
@@ -117,9 +118,9 @@ def purge(
     After each batch it rests, ``rest`` times as long as the batch took: a busy database is given more time.
     In an hour ``most`` keeps up with ten million sagas a day.
 
-    Those that a person operated on, that were abandoned, have a waived compensation or still raise
-    attention are kept for ``touched_after``. Live ones are never touched, nor what the metrics have not
-    counted yet. Times are settings by default.
+    Those that a person operated on, have a waived compensation or still raise attention are kept for
+    ``touched_after``. Abandoned and live ones are never touched, nor what the metrics have not counted
+    yet. Times are settings by default.
     ``tell`` gets the count after each batch.
     """
     if after is None:

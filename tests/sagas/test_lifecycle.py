@@ -157,7 +157,7 @@ def test_the_purge_of_signals_reads_only_those_that_are_kept(world: World):
     assert "signal_buffered" in plan
 
 
-@pytest.mark.parametrize("touched", ["operation", "attention", "waived", "abandoned"])
+@pytest.mark.parametrize("touched", ["operation", "attention", "waived"])
 def test_what_a_person_touched_is_kept_longer(world: World, touched: str):
     world.raises("pay", Refused("no", "no"))
     saga = run_trip("T1")
@@ -170,13 +170,21 @@ def test_what_a_person_touched_is_kept_longer(world: World, touched: str):
         )
     elif touched == "waived":
         SagaStep.objects.filter(name="reserve_seat").update(compensation="WAIVED")
-    elif touched == "abandoned":
-        SagaInstance.objects.update(status="ABANDONED")
     else:
         SagaInstance.objects.update(attention="look at this")
 
     assert purge(after=30 * DAY, touched_after=365 * DAY) == 0
     assert purge(after=30 * DAY, touched_after=35 * DAY) == 1
+
+
+def test_an_abandoned_saga_stays_for_good(world: World):
+    saga = run_trip("T1")
+    end_long_ago(saga, days=4_000)
+    SagaInstance.objects.update(status="ABANDONED")
+
+    assert purge(after=30 * DAY, touched_after=365 * DAY) == 0
+
+    assert SagaInstance.objects.get() == saga
 
 
 def test_a_cause_is_kept_as_long_as_its_effect(world: World):
