@@ -77,7 +77,8 @@ class Nemesis:
         for service, fault in self._unseen():
             with suppress(*WEATHER):
                 self.world.control(service, fault=fault, times=1, seconds=1)
-        wait_until(lambda: not self._unseen(), 10, pause=0.5)
+        # With a backlog and a circuit that has just opened, the next call is a while away.
+        wait_until(lambda: not self._unseen(), 60, pause=0.5)
         self.stop.set()
 
     def heal(self) -> None:

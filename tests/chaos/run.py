@@ -15,7 +15,7 @@ from tests.chaos.tally import Tally
 from tests.chaos.wishes import SCARCE, STOCK
 from tests.chaos.world import WEATHER, ChaosFailed, World, wait_until
 
-REST_SECONDS = 120.0
+REST_SECONDS = 240.0
 # A run in which hardly an order came through has shown nothing.
 LEAST_CONFIRMED = 0.2
 # In a shorter run of a slow machine no parcel may come back in time.
