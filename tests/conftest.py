@@ -3,6 +3,7 @@ import shutil
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.emptying import quick_emptying
 from tests.patience import patient_counts, patient_transactions, quick_passwords
@@ -46,6 +47,7 @@ def chromium() -> str:
     if CHROMIUM is None:
         reason = "no chromium on this machine (Debian: apt-get install chromium)"
         pytest.fail(reason) if IN_CI else pytest.skip(reason)
+    expect.set_options(timeout=30_000)
     return CHROMIUM
 
 

@@ -40,7 +40,7 @@ class Shop:
 
     def control(self, service: str, **wish: Any) -> None:
         address = f"http://127.0.0.1:{self._outside[service]}/_control"
-        requests.post(address, json=wish, timeout=5).raise_for_status()
+        requests.post(address, json=wish, timeout=30).raise_for_status()
 
     def _post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
         keys = {"Idempotency-Key": str(uuid4()), **(headers or {})}

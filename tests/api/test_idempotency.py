@@ -97,7 +97,7 @@ def test_twenty_at_once_with_one_key_make_one_order_and_get_one_answer() -> None
     together = threading.Barrier(20)
 
     def order(_: int) -> Any:
-        together.wait(timeout=10)
+        together.wait(timeout=30)
         try:
             return place(APIClient(), key=KEY)
         finally:

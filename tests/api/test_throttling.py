@@ -80,7 +80,7 @@ def test_twenty_at_once_do_not_slip_past_the_limit() -> None:
     together = threading.Barrier(20)
 
     def order(_: int) -> Any:
-        together.wait(timeout=10)
+        together.wait(timeout=30)
         try:
             return place(APIClient(), {}).status_code
         finally:

@@ -111,8 +111,8 @@ def test_the_shop_starts_whole_and_stops_whole(shop, environment):
     before = processes_of(environment)
 
     assert list(before) == ["postgres", "valkey", "bank", "carrier", "web", "sweeper", "worker-1"]
-    assert urllib.request.urlopen(f"{url}/readyz", timeout=5).status == 200
-    assert urllib.request.urlopen(f"{url}/", timeout=5).status == 200
+    assert urllib.request.urlopen(f"{url}/readyz", timeout=30).status == 200
+    assert urllib.request.urlopen(f"{url}/", timeout=30).status == 200
     assert (data_dir / "run.env").stat().st_mode & 0o777 == 0o600
 
     bank_port = int(environment["PORT"]) + 1

@@ -88,13 +88,13 @@ def held(*sagas: SagaInstance) -> Iterator[None]:
                     "SELECT FROM sagas_sagainstance WHERE id = ANY(%s) FOR UPDATE", [[saga.pk for saga in sagas]]
                 )
                 taken.set()
-                let_go.wait(timeout=10)
+                let_go.wait(timeout=30)
         finally:
             connections.close_all()
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert taken.wait(timeout=5)
+    assert taken.wait(timeout=30)
     try:
         yield
     finally:

@@ -104,7 +104,7 @@ def test_a_retry_tells_the_real_outcome(monkeypatch: pytest.MonkeyPatch, answer:
         response = client_of(grace).post(url("retry", saga), answers(saga), follow=True)
     finally:
         over.set()
-        worker.join(timeout=20)
+        worker.join(timeout=30)
 
     assert messages_of(response)[0].startswith(told)
 

@@ -91,7 +91,7 @@ def test_a_start_waits_for_a_guarded_writer(world: World):
             started.append(SagaInstance.objects.count())
 
     def start_meanwhile():
-        assert writing.wait(timeout=5)
+        assert writing.wait(timeout=30)
         begin_trip()
         started.append(SagaInstance.objects.count())
 
@@ -185,7 +185,7 @@ def test_a_failed_step_that_cannot_be_recorded_runs_again(world: World, short_pa
 
 def test_those_that_claim_at_once_take_different_sagas(world: World, monkeypatch):
     sagas = {begin_trip(f"T{number}").pk for number in range(6)}
-    all_have_claimed = threading.Barrier(6, timeout=10)
+    all_have_claimed = threading.Barrier(6, timeout=30)
     next_turn = turns.next_turn
 
     def wait_for_the_others(saga):

@@ -132,7 +132,7 @@ def test_calls_are_made_on_other_threads_and_many_at_a_time(world: World, define
 
     @remote()
     def meet(ctx, request) -> None:
-        barrier.wait(timeout=5)
+        barrier.wait(timeout=30)
 
     plan = define(RemoteStep(meet, reads_only=True, timeout=seconds(6)))
     sagas = [begin(plan, f"T{number}") for number in range(8)]

@@ -298,7 +298,7 @@ def test_a_lock_is_not_handed_to_a_saga_that_is_ending(world: World, monkeypatch
             going_on.wait(0.2)
 
     def hand_over() -> Moved | Call | None:
-        assert ending.wait(5)
+        assert ending.wait(30)
         return work(first.pk)
 
     monkeypatch.setattr(locks, "release", release_and_dawdle)
@@ -317,14 +317,14 @@ def test_a_saga_that_ends_gives_back_what_is_handed_to_it_in_that_moment(world: 
     def release_while_the_other_ends(saga_ids, only=None):
         if first.pk not in saga_ids:
             return release(saga_ids, only)
-        assert ending.wait(5)
+        assert ending.wait(30)
         release(saga_ids, only)
         handed_over.set()
         return Event().wait(0.1)
 
     def end_after_the_hand_over(saga_ids):
         ending.set()
-        assert handed_over.wait(5)
+        assert handed_over.wait(30)
         before_leaving_line(saga_ids)
 
     monkeypatch.setattr(locks, "release", release_while_the_other_ends)
@@ -345,14 +345,14 @@ def test_who_hands_a_lock_over_does_not_wait_for_the_next_holder_who_waits_for_i
     release, take_or_wait = locks.release, locks.take_or_wait
 
     def release_while_the_next_one_looks(saga_ids, only=None):
-        assert looking.wait(5)
+        assert looking.wait(30)
         release(saga_ids, only)
         handed_over.set()
         Event().wait(0.1)
 
     def look_after_the_hand_over(*looked_for):
         looking.set()
-        assert handed_over.wait(5)
+        assert handed_over.wait(30)
         return take_or_wait(*looked_for)
 
     monkeypatch.setattr(locks, "release", release_while_the_next_one_looks)

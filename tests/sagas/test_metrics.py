@@ -136,7 +136,7 @@ def test_the_sweeper_and_the_auditor_are_heard_of(
     begin_trip()
     make_due(SagaInstance.objects.get(), since="6 minutes")
     for thread in periodic.run_due():
-        thread.join(10)
+        thread.join(30)
     job = PeriodicJob.objects.get()
 
     started = registry.get_sample_value("saga_sweeper_last_run_timestamp_seconds")

@@ -41,7 +41,7 @@ def workers_and_sweeper() -> Iterator[None]:
         yield
     finally:
         over.set()
-        worker.join(timeout=20)
+        worker.join(timeout=30)
 
 
 def test_turning_back_is_looked_at_and_confirmed_by_keyboard_alone(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_turning_back_is_looked_at_and_confirmed_by_keyboard_alone(page: Page, m
     page.keyboard.press("Tab")
     with workers_and_sweeper():
         page.keyboard.press("Enter")
-        expect(page.locator(".messagelist")).to_contain_text("Every effect is undone.", timeout=15_000)
+        expect(page.locator(".messagelist")).to_contain_text("Every effect is undone.")
 
     assert bank.paid_back == [f"{saga.pk}:pay:compensation"]
 
@@ -84,7 +84,7 @@ def test_ticked_sagas_are_retried_together_by_keyboard_and_followed_live(page: P
     page.keyboard.press("Enter")
     expect(page.get_by_role("progressbar")).to_have_attribute("value", "0")
     with workers_and_sweeper():
-        expect(page.get_by_role("heading", name="Recovered: 3")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("heading", name="Recovered: 3")).to_be_visible(timeout=30_000)
 
     expect(page.get_by_role("status")).to_contain_text("Done. 3 of 3 have come back")
     assert BulkRetry.objects.get().state == "DONE"

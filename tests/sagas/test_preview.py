@@ -137,13 +137,13 @@ def test_a_row_that_somebody_else_is_at_stops_the_dry_run_and_not_them(trip: Sag
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SELECT FROM test_effect WHERE what = 'seat' FOR UPDATE")
                 taken.set()
-                let_go.wait(10)
+                let_go.wait(30)
         finally:
             connection.close()
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert taken.wait(5)
+    assert taken.wait(30)
     try:
         found = preview.way_back(trip.pk)
     finally:
@@ -211,7 +211,7 @@ def test_who_does_not_answer_is_waited_for_only_so_long(world: World, monkeypatc
     monkeypatch.setattr(outlook, "ASK_FOR", timedelta(seconds=-0.9))
     over = threading.Event()
     world.script["find_flight"] = []
-    world.does("find_flight", lambda: over.wait(5) and None)
+    world.does("find_flight", lambda: over.wait(30) and None)
 
     answer = outlook.ask(saga.pk, "book_flight")
     over.set()

@@ -68,7 +68,7 @@ class Process:
         return self._log.read_text()
 
     def end(self) -> int:
-        return self._process.wait(timeout=10)
+        return self._process.wait(timeout=30)
 
     def is_running(self) -> bool:
         return self._process.poll() is None

@@ -130,7 +130,7 @@ def test_a_saga_whose_end_is_committed_late_is_not_missed(world: World):
         thread.start()
         assert not counted.wait(0.1)
         finish()
-        thread.join(5)
+        thread.join(30)
 
     assert counted.is_set()
     assert sum(one.count for one in Tally.objects.filter(step="")) == 2
@@ -179,7 +179,7 @@ class other_writer:
 
     def __enter__(self):
         self._thread.start()
-        assert self._begun.wait(5)
+        assert self._begun.wait(30)
         return self._end
 
     def __exit__(self, *_: object) -> None:
@@ -187,7 +187,7 @@ class other_writer:
 
     def _end(self) -> None:
         self._finish.set()
-        self._thread.join(5)
+        self._thread.join(30)
 
     def _write(self) -> None:
         try:
@@ -195,7 +195,7 @@ class other_writer:
                 cursor.execute(self._sql or _A_COPY_THAT_ENDS)
                 assert cursor.rowcount == 1
                 self._begun.set()
-                assert self._finish.wait(10)
+                assert self._finish.wait(30)
         finally:
             connections.close_all()
 

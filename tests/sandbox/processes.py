@@ -33,15 +33,15 @@ class SandboxProcess:
         self.url = line.split(" on ")[1].strip()
 
     def control(self, **wish: Any) -> dict[str, Any]:
-        answer = requests.post(f"{self.url}/_control", json=wish, timeout=5)
+        answer = requests.post(f"{self.url}/_control", json=wish, timeout=30)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def fired(self) -> dict[str, int]:
-        return requests.get(f"{self.url}/_control", timeout=5).json()["fired"]
+        return requests.get(f"{self.url}/_control", timeout=30).json()["fired"]
 
     def asked(self) -> dict[str, int]:
-        return requests.get(f"{self.url}/_control", timeout=5).json()["asked"]
+        return requests.get(f"{self.url}/_control", timeout=30).json()["asked"]
 
     def ledger(self, reference: str) -> list[dict[str, Any]]:
         """What the service itself believes about one reference."""
@@ -50,13 +50,13 @@ class SandboxProcess:
     def rows(self) -> list[dict[str, Any]]:
         """What the service itself believes."""
         (rows,) = [
-            rows for rows in requests.get(f"{self.url}/_ledger", timeout=5).json().values() if type(rows) is list
+            rows for rows in requests.get(f"{self.url}/_ledger", timeout=30).json().values() if type(rows) is list
         ]
         return rows
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=30)
         self.process.stdout.close()
 
 

@@ -43,14 +43,14 @@ def test_the_bank_remembers_what_it_did_when_it_is_killed(tmp_path):
     bank = SandboxProcess("bank", tmp_path)
     body = {"amount": 1999, "currency": "eur", "capture_method": "manual", "metadata[reference]": "S-1"}
     key = {**AUTH, "Idempotency-Key": "key-1"}
-    created = requests.post(f"{bank.url}/v1/payment_intents", body, headers=key, timeout=5).json()
+    created = requests.post(f"{bank.url}/v1/payment_intents", body, headers=key, timeout=30).json()
     bank.process.kill()
     bank.process.wait()
     bank.process.stdout.close()
 
     bank = SandboxProcess("bank", tmp_path)
-    again = requests.post(f"{bank.url}/v1/payment_intents", body, headers=key, timeout=5)
-    other = requests.post(f"{bank.url}/v1/payment_intents", {**body, "amount": 1}, headers=key, timeout=5)
+    again = requests.post(f"{bank.url}/v1/payment_intents", body, headers=key, timeout=30)
+    other = requests.post(f"{bank.url}/v1/payment_intents", {**body, "amount": 1}, headers=key, timeout=30)
     rows = bank.ledger("S-1")
     bank.stop()
 
@@ -83,7 +83,7 @@ def shop():
 
 
 def wait_for_webhooks(shop, count):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while len(shop.received) < count and time.monotonic() < until:
         time.sleep(0.05)
     assert len(shop.received) == count
@@ -93,8 +93,8 @@ def wait_for_webhooks(shop, count):
 def test_the_banks_webhooks_are_signed_and_sent_again_until_they_are_accepted(tmp_path, shop):
     bank = SandboxProcess("bank", tmp_path, "--webhook-url", f"http://127.0.0.1:{shop.server_address[1]}/hook")
     form = {"amount": 1999, "currency": "eur", "metadata[reference]": "S-1"}
-    intent = requests.post(f"{bank.url}/v1/payment_intents", form, headers=AUTH, timeout=5).json()
-    requests.post(f"{bank.url}/v1/payment_intents/{intent['id']}/cancel", headers=AUTH, timeout=5)
+    intent = requests.post(f"{bank.url}/v1/payment_intents", form, headers=AUTH, timeout=30).json()
+    requests.post(f"{bank.url}/v1/payment_intents/{intent['id']}/cancel", headers=AUTH, timeout=30)
     wait_for_webhooks(shop, 2)
     bank.stop()
 
@@ -108,9 +108,9 @@ def test_the_carriers_webhooks_are_signed_and_sent_again_until_they_are_accepted
     key = {"Authorization": "Bearer EZTK_sandbox"}
     to_address = {"zip": "10115", "country": "DE"}
     wish = {"shipment": {"reference": "S-1", "to_address": to_address, "parcel": {"weight": 1.0}}}
-    shipment = requests.post(f"{carrier.url}/v2/shipments", json=wish, headers=key, timeout=5).json()
+    shipment = requests.post(f"{carrier.url}/v2/shipments", json=wish, headers=key, timeout=30).json()
     rate = {"rate": {"id": shipment["rates"][0]["id"]}}
-    requests.post(f"{carrier.url}/v2/shipments/{shipment['id']}/buy", json=rate, headers=key, timeout=5)
+    requests.post(f"{carrier.url}/v2/shipments/{shipment['id']}/buy", json=rate, headers=key, timeout=30)
     wait_for_webhooks(shop, 2)
     carrier.stop()
 
@@ -135,7 +135,7 @@ def test_the_control_says_what_is_set_and_what_is_wrong(bank):
         [],
         {"fault": "down", "times": "x"},
     ):
-        answer = requests.post(f"{bank.url}/_control", json=wish, timeout=5)
+        answer = requests.post(f"{bank.url}/_control", json=wish, timeout=30)
         assert answer.status_code == 400, wish
         assert answer.json()["error"]
 
@@ -143,7 +143,7 @@ def test_the_control_says_what_is_set_and_what_is_wrong(bank):
 def test_a_fault_fires_as_often_as_was_said(bank):
     bank.control(fault="down", times=2, operation="list")
 
-    statuses = [requests.get(f"{bank.url}/v1/payment_intents", headers=AUTH, timeout=5).status_code for _ in range(3)]
+    statuses = [requests.get(f"{bank.url}/v1/payment_intents", headers=AUTH, timeout=30).status_code for _ in range(3)]
 
     assert statuses == [503, 503, 200]
     assert bank.fired() == {"down": 2}
@@ -152,10 +152,10 @@ def test_a_fault_fires_as_often_as_was_said(bank):
 def test_a_decline_waits_for_a_request_that_can_be_declined(bank):
     bank.control(fault="decline", code="insufficient_funds")
     form = {"amount": 1999, "currency": "eur", "metadata[reference]": "S-1"}
-    intent = requests.post(f"{bank.url}/v1/payment_intents", form, headers=AUTH, timeout=5)
+    intent = requests.post(f"{bank.url}/v1/payment_intents", form, headers=AUTH, timeout=30)
     confirm = {"payment_method": "pm_card_visa"}
     url = f"{bank.url}/v1/payment_intents/{intent.json()['id']}/confirm"
-    answer = requests.post(url, confirm, headers=AUTH, timeout=5)
+    answer = requests.post(url, confirm, headers=AUTH, timeout=30)
 
     assert intent.status_code == 200
     assert (answer.status_code, answer.json()["error"]["decline_code"]) == (402, "insufficient_funds")
@@ -165,7 +165,7 @@ def test_latency_delays_every_answer(bank):
     bank.control(latency_ms=150)
 
     started = time.monotonic()
-    requests.get(f"{bank.url}/v1/payment_intents", headers=AUTH, timeout=5)
+    requests.get(f"{bank.url}/v1/payment_intents", headers=AUTH, timeout=30)
 
     assert time.monotonic() - started >= 0.15
 
@@ -177,7 +177,7 @@ def test_the_bank_answers_sixteen_at_once(bank):
 
     def create(number):
         headers = {**AUTH, "Idempotency-Key": f"many-{time.time_ns()}-{number}"}
-        return session.post(f"{bank.url}/v1/payment_intents", form, headers=headers, timeout=10).status_code
+        return session.post(f"{bank.url}/v1/payment_intents", form, headers=headers, timeout=30).status_code
 
     with ThreadPoolExecutor(16) as pool:
         statuses = list(pool.map(create, range(160)))
@@ -198,7 +198,7 @@ def test_a_request_that_was_cut_off_did_not_happen(bank):
         cut.shutdown(socket.SHUT_WR)
         assert cut.recv(1) == b""
 
-    again = requests.post(f"{bank.url}/v1/payment_intents", body, headers={**AUTH, "Idempotency-Key": key}, timeout=5)
+    again = requests.post(f"{bank.url}/v1/payment_intents", body, headers={**AUTH, "Idempotency-Key": key}, timeout=30)
 
     assert again.status_code == 200
     assert "Idempotent-Replayed" not in again.headers
@@ -208,7 +208,7 @@ def test_a_request_that_was_cut_off_did_not_happen(bank):
 def create(bank, reference):
     body = {"amount": 1999, "currency": "eur", "metadata[reference]": reference}
     headers = {**AUTH, "Idempotency-Key": reference}
-    return requests.post(f"{bank.url}/v1/payment_intents", body, headers=headers, timeout=5)
+    return requests.post(f"{bank.url}/v1/payment_intents", body, headers=headers, timeout=30)
 
 
 def test_a_fault_can_let_the_first_requests_pass(bank):
@@ -220,7 +220,7 @@ def test_a_fault_can_let_the_first_requests_pass(bank):
 
 def test_a_sandbox_goes_back_to_what_it_remembers(tmp_path):
     carrier, bank = SandboxProcess("carrier", tmp_path), SandboxProcess("bank", tmp_path)
-    answer = requests.post(f"{carrier.url}/_control", json={"go_back": True}, timeout=5)
+    answer = requests.post(f"{carrier.url}/_control", json={"go_back": True}, timeout=30)
     before = create(bank, "S-1").json()
     bank.control(remember=True)
 

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def order_a_mug(page: Page) -> Order:
-    page.set_default_timeout(8000)
     page.goto("/product/mug/")
     page.get_by_role("button", name="Put in the cart").click()
     expect(page.get_by_role("link", name="Cart with 1 item")).to_be_visible()
@@ -60,7 +59,7 @@ def test_a_phone_without_scripts_returns_an_order(
     drain_due(5)
 
     # The page asks again by itself, every four seconds.
-    expect(phone.get_by_role("heading", level=1)).to_have_text("We are waiting for your parcel", timeout=15_000)
+    expect(phone.get_by_role("heading", level=1)).to_have_text("We are waiting for your parcel")
 
 
 def test_the_pages_can_be_used_by_everybody(

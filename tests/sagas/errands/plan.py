@@ -45,7 +45,7 @@ def stall(moment: str, ctx: Ctx) -> None:
     if not (world() / f"stall {moment}").exists():
         return
     (world() / f"stalled {ctx.key}").write_text(str(os.getpid()))
-    until = monotonic() + 20
+    until = monotonic() + 60
     while (world() / f"stall {moment}").exists() and monotonic() < until:
         sleep(0.01)
 

@@ -204,7 +204,7 @@ def cancelled_with_late_money(*, captured: bool) -> Callable[[], None]:
 def bank_tells(*, captured: bool) -> Callable[[], None]:
     def tell() -> None:
         """The bank's webhook, about what it holds or has taken by its own ledger."""
-        ledger = requests.get(f"{settings.BANK_URL}/_ledger", timeout=5).json()["payments"]
+        ledger = requests.get(f"{settings.BANK_URL}/_ledger", timeout=30).json()["payments"]
         [theirs] = [row for row in ledger if row["reference"] == number()]
         intent = {
             "id": theirs["intent_id"],
