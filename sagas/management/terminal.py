@@ -8,8 +8,11 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, OutputWrapper
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError
+from psycopg.errors import LockNotAvailable
 
 from sagas.models import SagaInstance
+from sagas.operating import BUSY
 from sagas.redaction import redact
 from sagas.selectors import waiting_words, with_steps
 
@@ -70,3 +73,9 @@ class Progress:
     def end(self) -> None:
         if not self._quiet:
             self._out.write("")
+
+
+def why_no_answer(error: OperationalError) -> str:
+    """For whoever asked the database and got no answer: what to do about it, and its words on one line."""
+    busy = isinstance(error.__cause__, LockNotAvailable)
+    return f"{BUSY if busy else 'The database cannot be asked now.'} ({redact(str(error)).splitlines()[0]})"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import InternalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 from django.utils.timezone import now
 
 from sagas import audit as auditing
@@ -251,6 +251,18 @@ def test_the_command_fails_with_a_sentence_the_values_and_the_saga(sagas: dict[s
         "  A saga that has ended has no lease and no timer. pay: found token 0, due 2026-01-02 03:04:00+00, "
         f"expected token 0, due never. Saga {done}.\n    http://127.0.0.1:8000/admin/sagas/sagainstance/{done}/change/\n"
     ) in out.getvalue()
+
+
+def test_a_database_that_cannot_be_asked_is_no_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(scope: object) -> None:
+        raise OperationalError("connection refused\nIs the server running?")
+
+    monkeypatch.setattr("sagas.management.commands.audit.audit", away)
+
+    with pytest.raises(CommandError, match=r"^The database cannot be asked now\. \(connection refused\)$") as failed:
+        call_command("audit")
+
+    assert failed.value.returncode == 3
 
 
 def test_the_command_writes_json_and_nothing_else_to_its_output(sagas: dict[str, SagaInstance]) -> None:

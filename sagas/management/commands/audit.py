@@ -3,9 +3,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 from django.template.defaultfilters import pluralize
 
 from sagas.audit import MOST, Report, Violation, audit, scope_of_next
+from sagas.management.terminal import why_no_answer
+
+# The exit code when nothing is known: 1 says that a rule is broken.
+NOT_LOOKED = 3
 
 
 class Command(BaseCommand):
@@ -18,7 +23,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, lately: bool, **options: Any) -> None:
-        report = audit(scope_of_next() if lately else None)
+        try:
+            report = audit(scope_of_next() if lately else None)
+        except OperationalError as error:
+            raise CommandError(why_no_answer(error), returncode=NOT_LOOKED) from error
         if options["json"]:
             self.stdout.write(json.dumps(report.to_json(), indent=2))
         else:

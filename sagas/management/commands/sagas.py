@@ -13,7 +13,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from django.db.models import Q
 from django.template.defaultfilters import pluralize
-from psycopg.errors import LockNotAvailable
 
 from sagas import bulk, lifecycle, operations, outlook, preview
 from sagas.admin.offers import WORDINGS
@@ -21,9 +20,8 @@ from sagas.admin.selectors import sagas_that_failed_with
 from sagas.api.documents import saga_document
 from sagas.api.serializers import OperationSerializer, SagaSerializer
 from sagas.exceptions import OperationRefused, StaleVersion
-from sagas.management.terminal import Progress, actor_named, as_json, line_of, saga_meant
+from sagas.management.terminal import Progress, actor_named, as_json, line_of, saga_meant, why_no_answer
 from sagas.models import SagaInstance
-from sagas.operating import BUSY
 from sagas.operator_models import BulkItem, BulkRetry
 from sagas.redaction import redact
 from sagas.selectors import waiting_words, with_steps
@@ -140,9 +138,7 @@ class Command(BaseCommand):
         except (OperationRefused, ValueError) as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         except OperationalError as error:
-            busy = isinstance(error.__cause__, LockNotAvailable)
-            why = BUSY if busy else "The database cannot be asked now."
-            raise CommandError(f"{why} ({redact(str(error)).splitlines()[0]})", returncode=REFUSED) from error
+            raise CommandError(why_no_answer(error), returncode=REFUSED) from error
 
     # --- looking ------------------------------------------------------------------------------------
 
