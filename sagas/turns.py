@@ -59,6 +59,10 @@ def session_ended(error: Exception) -> bool:
     return isinstance(error, InternalError) and getattr(error.__cause__, "sqlstate", "") in SESSION_ENDED
 
 
+def is_weather(error: Exception) -> bool:
+    return isinstance(error, WEATHER) or session_ended(error)
+
+
 def next_turn(saga: LoadedSaga) -> Turn:
     """Close what is over, then run what may run. Raises `StepRaised`."""
     plan = saga.plan
@@ -114,7 +118,7 @@ def _since(started: float) -> timedelta:
 def _rolled_back(error: Exception) -> Outcome:
     """What was rolled back had no effect. A lost connection or a deadlock is the weather."""
     outcome = outcome_of(error, called=False)
-    if isinstance(error, WEATHER) or session_ended(error):
+    if is_weather(error):
         return replace(outcome, kind=OutcomeKind.TRANSIENT, code=DATABASE)
     return outcome
 
@@ -172,9 +176,9 @@ def record(saga: LoadedSaga, call: Call, outcome: Outcome, *, hooks: bool) -> Tu
         try:
             with logs.about(call.ctx, side):
                 _run_hook(call, outcome)
-        except WEATHER:
-            raise
         except Exception as error:
+            if is_weather(error):
+                raise
             raise StepRaised(saga, call.task, outcome_of(error, called=True)) from error
     row = attempt_row(saga, call.task, saga.state.steps[position].attempts(side), call.token, outcome)
     after = machine.finish(saga.plan, saga.state, position, side, outcome, saga.now, random.random)
