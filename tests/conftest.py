@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.emptying import quick_emptying
-from tests.patience import patient_counts, patient_transactions, quick_passwords
+from tests.patience import patient_counts, patient_sessions, patient_transactions, quick_passwords
 from tests.thinning import IN_CI, told
 
 __all__ = ["patient_counts", "patient_transactions", "quick_emptying", "quick_passwords"]
@@ -34,11 +34,12 @@ def pytest_testnodedown(node: Any) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """A database named for this run: DATABASE_URL may be shared with another one."""
+    """A database named for this run: DATABASE_URL may be shared with another one. And more patience."""
     from django.conf import settings
 
     database = settings.DATABASES["default"]
     database.setdefault("TEST", {})["NAME"] = f"test_{database['NAME']}_{os.getpid()}"
+    patient_sessions(database)
 
 
 @pytest.fixture(scope="session")

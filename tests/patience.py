@@ -19,6 +19,16 @@ def quick_passwords() -> Iterator[None]:
         yield
 
 
+def patient_sessions(database: dict[str, Any]) -> None:
+    """Let the sessions of this process wait longer than the shop's, as long as a lease allows.
+
+    A machine that stood still for six seconds would have lost the transaction, the lock, or the connection at hand.
+    Who tests what comes of that sets a limit of its own, and other processes have those of the shop.
+    """
+    limits = "-c idle_in_transaction_session_timeout=10s -c statement_timeout=10s -c lock_timeout=8s"
+    database["OPTIONS"] |= {"connect_timeout": 30, "options": f"{database['OPTIONS']['options']} {limits}"}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def patient_counts() -> Iterator[None]:
     """The count of what ended leaves alone what a transaction under way may add to, be it PostgreSQL's own analysis.

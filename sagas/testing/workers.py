@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any
 
 from django.db import connection, connections
 
-from sagas import failpoints
+from sagas import engine, failpoints
 from sagas.attempts import Call
 from sagas.choreography.broker import carry
 from sagas.engine import record, work
@@ -30,11 +31,12 @@ MOST_TURNS = 2_000
 PATIENCE_S = 30.0
 # How often a database that goes away is waited for.
 MOST_WEATHER = 20
+# Times are moved here and nobody waits: who is taken up late met a machine that stood still, not a step that kills.
+LATE = timedelta(hours=1)
 
-# The saga first, then its steps, as the engine locks them; whoever holds the row is waited for. A saga that was taken
-# up late, since the machine stood still, is put off without a turn: that is no sign of a step that kills.
+# The saga first, then its steps, as the engine locks them; whoever holds the row is waited for.
 _WAKE_UP = f"""
-    UPDATE sagas_sagainstance SET wake_at = clock_timestamp() - interval '1 ms', stalls = 0
+    UPDATE sagas_sagainstance SET wake_at = clock_timestamp() - interval '1 ms'
     WHERE wake_at > clock_timestamp() AND status IN ({", ".join(f"'{status}'" for status in sorted(LIVE))})
 """  # noqa: S608 - made of constants
 _END_WAITS = "UPDATE sagas_sagastep SET due_at = clock_timestamp() - interval '1 ms' WHERE due_at > clock_timestamp()"
@@ -121,6 +123,7 @@ class Child:
         self._pipe = write_end
         # Collecting garbage would copy the parent's memory page by page.
         gc.disable()
+        engine.LATE = LATE
         try:
             self._forget_connections()
             with failpoints.listening(self.saboteur):

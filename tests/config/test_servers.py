@@ -33,8 +33,8 @@ def test_a_test_in_one_transaction_may_take_its_time():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_test_with_real_commits_has_the_limit_of_the_shop():
-    assert idle_limit() == "5s"
+def test_a_test_with_real_commits_has_a_limit():
+    assert idle_limit() == "10s"
 
 
 def test_one_queue_is_not_shared_by_several_processes():

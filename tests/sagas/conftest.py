@@ -24,8 +24,9 @@ from tests.sagas.plans import Trip, TripData, World
 
 @pytest.fixture(autouse=True)
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, nobody is left for the next commit because the moment was over."""
+    """However slow the machine is, nobody is left for the next commit, or late, because the moment was over."""
     monkeypatch.setattr(engine, "SHARED_SECONDS", 60.0)
+    monkeypatch.setattr(engine, "LATE", timedelta(seconds=30))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.timezone import now
 
 from sagas.definition import Await, Begin, NoCompensation, Pivot, RemoteStep, Saga, Step, minutes, remote, seconds
-from sagas.engine import LATE
 from sagas.models import SagaInstance
 from sagas.services import signal as signal_to
 from sagas.testing import Proof, verify
@@ -139,7 +139,7 @@ def test_a_machine_that_stood_still_at_a_healthy_saga_is_no_violation(shared: Sh
 
     def start_late() -> SagaInstance:
         saga = begin(plan)
-        SagaInstance.objects.update(wake_at=now() - 2 * LATE)
+        SagaInstance.objects.update(wake_at=now() - timedelta(minutes=1))
         return saga
 
     proof = verify(plan, start=start_late, world=shared, disturbances=["kill"], ways=["forward"])
