@@ -7,6 +7,7 @@ page under /problems/. Members of its own go into an ``extensions`` dict of the 
 
 import logging
 import math
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -16,7 +17,8 @@ from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooB
 from django.core.signals import got_request_exception
 from django.db import InterfaceError, OperationalError
 from django.db import InternalError as DatabaseInternalError
-from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse, UnreadablePostError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, UnreadablePostError
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -137,10 +139,18 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django's handler500: what breaks before or after an API view still is a problem document."""
-    if not request.path.startswith(API_ROOT):
-        return defaults.server_error(request)
-    return _plain(request, InternalError())
+    """Django's handler500: what breaks before or after an API view still is a problem document.
+
+    A database that does not answer is a 503 on pages, too.
+    """
+    problem = _as_api_exception(sys.exc_info()[1])
+    if not isinstance(problem, Unavailable):
+        problem = InternalError()
+    if request.path.startswith(API_ROOT):
+        return _plain(request, problem)
+    if isinstance(problem, Unavailable):
+        return HttpResponse(render_to_string("503.html"), status=problem.status_code, headers=_headers(problem))
+    return defaults.server_error(request)
 
 
 def locked_out(request: HttpRequest, response: HttpResponseBase, credentials: object) -> HttpResponseBase:
@@ -159,7 +169,7 @@ def _plain(request: HttpRequest, problem: exceptions.APIException) -> JsonRespon
     return JsonResponse(document, status=problem.status_code, headers=_headers(problem), content_type=CONTENT_TYPE)
 
 
-def _as_api_exception(error: Exception) -> exceptions.APIException:
+def _as_api_exception(error: BaseException | None) -> exceptions.APIException:
     match error:
         case exceptions.APIException():
             return error

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection
 from django.test import Client
 
 from shop.models import Product
@@ -72,10 +73,26 @@ def test_carts_and_orders_are_not_kept_by_caches(client: Client, mug: Product, a
         assert "no-store" in client.get(address).headers["Cache-Control"], address
 
 
-def test_a_broken_page_needs_neither_database_nor_session(client: Client) -> None:
-    from django.template.loader import render_to_string
+@pytest.mark.parametrize(
+    ("error", "status", "wait", "words"),
+    [
+        (OperationalError("connection refused at 10.1.2.3"), 503, "5", "We cannot answer right now"),
+        (RuntimeError("wrong at 10.1.2.3"), 500, None, "Something broke on our side"),
+    ],
+)
+@pytest.mark.parametrize("address", ["/", "/product/mug/", "/nowhere/"])
+def test_a_page_without_a_database_says_whether_to_come_back(
+    mug: Product, address: str, error: Exception, status: int, wait: str | None, words: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
 
-    assert "Something broke on our side" in render_to_string("500.html")
+    with connection.execute_wrapper(fail):
+        response = Client(raise_request_exception=False).get(address)
+
+    assert (response.status_code, response.headers.get("Retry-After")) == (status, wait)
+    assert words in response.text
+    assert "10.1.2.3" not in response.text
 
 
 @pytest.mark.parametrize("path", ["/orders/%00/", "/orders/%00/status/", "/orders/S-1/open/%00/", "/orders/%ff%fe/"])
