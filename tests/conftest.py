@@ -6,10 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.emptying import quick_emptying
-from tests.patience import patient_counts, patient_sessions, patient_transactions, quick_passwords
+from tests.patience import patient_counts, patient_hints, patient_sessions, patient_transactions, quick_passwords
 from tests.thinning import IN_CI, told
 
-__all__ = ["patient_counts", "patient_transactions", "quick_emptying", "quick_passwords"]
+__all__ = ["patient_counts", "patient_hints", "patient_transactions", "quick_emptying", "quick_passwords"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

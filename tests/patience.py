@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import TestCase
 
+from sagas import jobs
 from sagas.monitoring import tally
 
 
@@ -31,12 +32,20 @@ def patient_sessions(database: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def patient_counts() -> Iterator[None]:
-    """The count of what ended leaves alone what a transaction under way may add to, be it PostgreSQL's own analysis.
+    """The count of what ended leaves alone what a transaction under way may add to.
 
     A test that counts or purges is not to depend on how soon another process gets its turn on a busy machine.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tally, "PATIENCE_S", 60.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_hints() -> Iterator[None]:
+    """A shopper waits for Redis no longer than a blink, and a hint that is lost is the sweeper's. Tests have none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "PATIENCE_S", 8.0)
         yield
 
 

@@ -73,7 +73,8 @@ def test_many_sagas_in_one_drain_call_another_worker(world: World):
 @pytest.mark.parametrize(
     "url", ["redis://127.0.0.1:9/0", "redis://192.0.2.1:6379/0"], ids=["refused", "nobody answers"]
 )
-def test_a_hint_that_cannot_be_sent_costs_a_moment_and_no_error(world: World, settings, url):
+def test_a_hint_that_cannot_be_sent_costs_a_moment_and_no_error(world: World, settings, monkeypatch, url):
+    monkeypatch.setattr(jobs, "PATIENCE_S", 0.5)
     settings.REDIS_URL = url
     jobs._queue.cache_clear()
     started = monotonic()

@@ -18,10 +18,9 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from sagas.definition import registry
-from sagas.jobs import HINT, QUEUE
+from sagas.jobs import HINT, QUEUE, hint
 from sagas.models import SagaInstance
 from sagas.services import start
-from sagas.sweeper import sweep
 from tests.sagas.errands.plan import Errand, ErrandData
 from tests.sagas.plans import World, effects
 from tests.sagas.rows import end_lease, outcomes, snapshot, statuses
@@ -108,8 +107,8 @@ def status(saga: SagaInstance) -> str:
 
 
 def completes(saga: SagaInstance, process: Process) -> None:
-    """Wait for its end; what a sweeper would hint at is hinted at."""
-    eventually(lambda: status(saga) == "COMPLETED" or (sweep() and None), "the saga completes", process)
+    """Wait for its end, and hint meanwhile: a sweeper would drive it here, in this process, were a hint lost."""
+    eventually(lambda: status(saga) == "COMPLETED" or (hint() and None), "the saga completes", process)
 
 
 def calls(outside: Path, kind: str, name: str = "E1") -> list[int]:
@@ -123,9 +122,13 @@ def bought(outside: Path) -> list[str]:
 
 
 def stalled(outside: Path, process: Process) -> None:
-    """Wait until a call of this process is under way and stalls."""
+    """Wait until a call of this process is under way and stalls, and hint meanwhile."""
     marker = outside / "stalled E1"
-    eventually(lambda: marker.exists() and marker.read_text() == str(process.pid), "a call is under way", process)
+
+    def stalls() -> bool:
+        return marker.exists() and marker.read_text() == str(process.pid)
+
+    eventually(lambda: stalls() or (hint() and None), "a call is under way", process)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
