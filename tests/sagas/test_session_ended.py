@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from select import select
 from time import sleep
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 
 from sagas import driver, turns
 from sagas.driver import drain_due
@@ -63,24 +64,35 @@ def test_a_session_that_was_ended_before_the_engine_writes_is_weather_too(
 
 @contextmanager
 def frozen_before(statement: int) -> Iterator[list[str]]:
-    """This process is, past the idle limit, before its ``statement``-th statement in a transaction; tells which."""
+    """This process is, past the idle limit, before its ``statement``-th statement in a transaction.
+
+    Tells which that was, with its parameters, and that it met an ended session.
+    """
     passed, frozen = count(1), []
 
     def freeze(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if connection.in_atomic_block and next(passed) == statement:
-            frozen.append(sql)
-            # By the driver: the statement that opens a step goes along with the next one of Django's.
-            connection.connection.execute("SET LOCAL idle_in_transaction_session_timeout = '5ms'")
-            sleep(0.05)
-        return execute(sql, params, many, context)
+        if not connection.in_atomic_block or next(passed) != statement:
+            return execute(sql, params, many, context)
+        # By the driver: the statement that opens a step goes along with the next one of Django's.
+        session = connection.connection
+        session.execute("SET LOCAL idle_in_transaction_session_timeout = '5ms'")
+        assert select([session], [], [], 30)[0], "PostgreSQL says that it ended the session"
+        with pytest.raises((OperationalError, InternalError)) as met:
+            execute(sql, params, many, context)
+        frozen.append(f"{sql} {params}")
+        raise met.value
 
     with connection.execute_wrapper(freeze):
         yield frozen
 
 
-@pytest.mark.parametrize(("answers", "end"), [((), "COMPLETED"), ((Refused("no", "no"),) * 3, "COMPENSATED")])
+@pytest.mark.parametrize(
+    ("answers", "end", "recorded"),
+    [((), "COMPLETED", "'ticket flight-"), ((Refused("no", "no"),) * 3, "COMPENSATED", "LIKE 'ticket")],
+    ids=["forward", "back"],
+)
 def test_wherever_in_its_transactions_a_worker_is_frozen_nothing_is_taken_for_a_bug(
-    world: World, monkeypatch: pytest.MonkeyPatch, answers: tuple[Refused, ...], end: str
+    world: World, monkeypatch: pytest.MonkeyPatch, answers: tuple[Refused, ...], end: str, recorded: str
 ):
     monkeypatch.setattr(driver, "RECORD_AGAIN", 0.0)
     monkeypatch.setattr(driver._stopping, "wait", lambda seconds: None)
@@ -102,4 +114,4 @@ def test_wherever_in_its_transactions_a_worker_is_frozen_nothing_is_taken_for_a_
         outcomes = set(StepAttempt.objects.filter(saga_id=saga.pk).values_list("outcome", flat=True))
         assert (saga.status, saga.attention, outcomes - {"DONE", "REFUSED", "TRANSIENT"}) == (end, "", set()), frozen
     assert len(struck) > 15
-    assert any("INSERT INTO test_effect" in sql for sql in struck), "also where a call's answer is written down"
+    assert any(recorded in statement for statement in struck), "also where the answer to a call is written down"
