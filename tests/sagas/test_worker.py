@@ -3,6 +3,7 @@
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 import redis
@@ -21,8 +22,9 @@ from tests.sagas.plans import World
 
 
 @pytest.fixture(autouse=True)
-def undisturbed(settings):
-    """An empty Redis, and this process's own signal handlers and will to work afterwards."""
+def undisturbed(settings, monkeypatch):
+    """An empty Redis, and this process's own signal handlers and will to work afterwards; and no thread left behind."""
+    monkeypatch.setattr(worker, "watch_over_sweepers", lambda: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
     redis.Redis.from_url(settings.REDIS_URL).flushdb()
     jobs._queue.cache_clear()
@@ -235,6 +237,19 @@ def test_a_worker_that_rq_gives_up_on_is_made_anew(world: World, monkeypatch):
     worker.run()
 
     assert len(set(ends)) == 2
+
+
+def test_a_worker_watches_over_the_sweepers_beside_its_work(world: World, monkeypatch):
+    watches = Event()
+    monkeypatch.setattr(worker, "watch_over_sweepers", watches.set)
+
+    def work_until_it_watches(self, **_):
+        assert watches.wait(30)
+        driver.stop()
+
+    monkeypatch.setattr(SagaWorker, "work", work_until_it_watches)
+
+    worker.run()
 
 
 def test_a_signal_before_the_work_begins_is_not_forgotten(world: World, monkeypatch):
