@@ -78,4 +78,5 @@ class Progress:
 def why_no_answer(error: OperationalError) -> str:
     """For whoever asked the database and got no answer: what to do about it, and its words on one line."""
     busy = isinstance(error.__cause__, LockNotAvailable)
-    return f"{BUSY if busy else 'The database cannot be asked now.'} ({redact(str(error)).splitlines()[0]})"
+    its_words = redact(str(error)).partition("\n")[0]
+    return f"{BUSY if busy else 'The database cannot be asked now.'} ({its_words})"

@@ -131,13 +131,20 @@ def test_what_is_wrong_is_one_line_and_an_exit_code_that_says_which_kind(operato
     assert everything_about(saga) == before
 
 
-def test_a_database_that_is_away_is_not_taken_for_a_worker_at_the_saga(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("its_words", "told"),
+    [("connection is bad: refused\nIs the server running?", "connection is bad: refused"), ("", "")],
+    ids=["two lines", "no words"],
+)
+def test_a_database_that_is_away_is_not_taken_for_a_worker_at_the_saga(
+    monkeypatch: pytest.MonkeyPatch, its_words: str, told: str
+) -> None:
     def away() -> None:
-        raise OperationalError("connection is bad: connection refused\nIs the server running?")
+        raise OperationalError(its_words)
 
     monkeypatch.setattr("sagas.management.commands.sagas.with_steps", away)
 
-    assert refusal("list") == ("The database cannot be asked now. (connection is bad: connection refused)", 1)
+    assert refusal("list") == (f"The database cannot be asked now. ({told})", 1)
 
 
 def test_json_is_all_that_a_program_reads(operator: User) -> None:
