@@ -114,7 +114,7 @@ def test_whoever_is_about_to_press_stays_there_while_the_page_follows(page: Page
 
     SagaInstance.objects.filter(pk=saga.pk).update(version=saga.version + 1, attention="look at me")
 
-    expect(page.get_by_text("Needs attention: look at me")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Needs attention: look at me")).to_be_visible()
     expect(page.get_by_role("link", name="Retry now")).to_be_focused()
 
 

@@ -84,7 +84,7 @@ def test_ticked_sagas_are_retried_together_by_keyboard_and_followed_live(page: P
     page.keyboard.press("Enter")
     expect(page.get_by_role("progressbar")).to_have_attribute("value", "0")
     with workers_and_sweeper():
-        expect(page.get_by_role("heading", name="Recovered: 3")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="Recovered: 3")).to_be_visible()
 
     expect(page.get_by_role("status")).to_contain_text("Done. 3 of 3 have come back")
     assert BulkRetry.objects.get().state == "DONE"
