@@ -3,8 +3,10 @@
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils.timezone import now
 
@@ -17,6 +19,8 @@ from sagas.driver import drain_due
 from sagas.engine import record, work
 from sagas.lifecycle import purge
 from sagas.models import SagaInstance
+from sagas.monitoring import tally
+from sagas.operations import Request, abandon
 from sagas.periodic import registry as periodic_jobs
 from shop import audit as shop_audit
 from shop.after_sales import ask_to_cancel, ask_to_return, inspect_return, parcel_came_back
@@ -94,6 +98,14 @@ def bring_back(order: Order) -> SagaInstance:
 
 def saga_that_cancels(order: Order) -> SagaInstance:
     return SagaInstance.objects.get(pk=ask_to_cancel(order.number).saga_id)
+
+
+def purge_all_that_ended() -> None:
+    """Also what ended less than a second ago, and after the effects their causes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tally, "A_COMMIT", timedelta())
+        while purge(after=timedelta(), touched_after=timedelta()):
+            pass
 
 
 def execute(sql: str, number: str) -> None:
@@ -289,10 +301,26 @@ def test_an_order_that_is_on_its_way_is_healthy(orders: dict[str, Order]) -> Non
     assert audit().violations == ()
 
 
-def test_orders_whose_sagas_were_purged_are_healthy(orders: dict[str, Order]) -> None:
-    assert purge(after=timedelta(), touched_after=timedelta()) > 0
+def test_an_order_whose_checkout_was_abandoned_stays_healthy_however_often_is_purged(
+    orders: dict[str, Order], django_user_model: type[User]
+) -> None:
+    saga = saga_of(orders["pending"])
+    abandon(saga.pk, Request(uuid4(), django_user_model.objects.create_superuser("grace"), "a test", saga.version))
 
-    assert not SagaInstance.objects.filter(business_key=orders["confirmed"].number).exists()
+    purge_all_that_ended()
+
+    assert list(SagaInstance.objects.values_list("pk", "status")) == [(saga.pk, "ABANDONED")]
+    orders["pending"].refresh_from_db()
+    assert orders["pending"].status == "pending"
+    assert list(check(Scope())) == []
+    # That is because of its saga.
+    assert found_after(NO_CHECKOUT, orders["pending"].number) != set()
+
+
+def test_orders_whose_sagas_were_purged_are_healthy(orders: dict[str, Order]) -> None:
+    purge_all_that_ended()
+
+    assert [saga.business_key for saga in SagaInstance.objects.all()] == [orders["pending"].number]
     assert audit().violations == ()
 
 
