@@ -9,7 +9,7 @@ import logging
 import math
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -139,18 +139,32 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django's handler500: what breaks before or after an API view still is a problem document.
-
-    A database that does not answer is a 503 on pages, too.
-    """
+    """Django's handler500: what breaks before or after an API view still is a problem document."""
     problem = _as_api_exception(sys.exc_info()[1])
-    if not isinstance(problem, Unavailable):
-        problem = InternalError()
+    if isinstance(problem, Unavailable):
+        return _unavailable(request, problem)
+    return _plain(request, InternalError()) if request.path.startswith(API_ROOT) else defaults.server_error(request)
+
+
+class UnavailableMiddleware:
+    """A page without a database says to come back, with 503, also where DEBUG would show where it broke."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+        """Called by Django with what a view or its template raised."""
+        problem = _as_api_exception(error)
+        return _unavailable(request, problem) if isinstance(problem, Unavailable) else None
+
+
+def _unavailable(request: HttpRequest, problem: Unavailable) -> HttpResponseBase:
     if request.path.startswith(API_ROOT):
         return _plain(request, problem)
-    if isinstance(problem, Unavailable):
-        return HttpResponse(render_to_string("503.html"), status=problem.status_code, headers=_headers(problem))
-    return defaults.server_error(request)
+    return HttpResponse(render_to_string("503.html"), status=problem.status_code, headers=_headers(problem))
 
 
 def locked_out(request: HttpRequest, response: HttpResponseBase, credentials: object) -> HttpResponseBase:

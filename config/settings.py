@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "config.fragments.whole_page_logs_in",
     "axes.middleware.AxesMiddleware",
+    "config.problems.UnavailableMiddleware",
 ]
 
 AUTHENTICATION_BACKENDS = [

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -92,6 +93,23 @@ def test_a_page_without_a_database_says_whether_to_come_back(
 
     assert (response.status_code, response.headers.get("Retry-After")) == (status, wait)
     assert words in response.text
+    assert "10.1.2.3" not in response.text
+
+
+@pytest.mark.parametrize("address", ["/", "/product/mug/", "/admin/", "/readyz"])
+def test_also_where_errors_are_shown_nobody_is_shown_one_of_a_database_that_is_away(
+    mug: Product, client: Client, ada: User, settings: Any, address: str
+) -> None:
+    settings.DEBUG = True
+    client.force_login(ada)
+
+    def away(*_: object) -> None:
+        raise OperationalError("connection refused at 10.1.2.3")
+
+    with connection.execute_wrapper(away):
+        response = client.get(address)
+
+    assert response.status_code == 503
     assert "10.1.2.3" not in response.text
 
 
