@@ -15,21 +15,18 @@ from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
-from django.db import InterfaceError, OperationalError
-from django.db import InternalError as DatabaseInternalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, UnreadablePostError
 from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from sagas.turns import is_weather
+
 logger = logging.getLogger("api")
 
 CONTENT_TYPE = "application/problem+json"
 API_ROOT = "/api/"
-
-# PostgreSQL ended the session of a transaction that idled too long; Django takes that for an internal error.
-SESSION_ENDED = frozenset({"25P03", "25P04"})
 
 
 class TooLarge(exceptions.APIException):
@@ -195,11 +192,8 @@ def _as_api_exception(error: BaseException | None) -> exceptions.APIException:
             return TooLarge()
         case SuspiciousOperation() | BadRequest() | UnreadablePostError():
             return exceptions.ParseError("The request could not be read.")
-        case OperationalError() | InterfaceError():
+        case Exception() if is_weather(error):
             logger.warning("the database did not answer: %s", error)
-            return Unavailable()
-        case DatabaseInternalError() if getattr(error.__cause__, "sqlstate", "") in SESSION_ENDED:
-            logger.warning("the database ended the session: %s", error)
             return Unavailable()
         case _:
             return InternalError()
