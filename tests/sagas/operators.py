@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 
@@ -170,10 +171,13 @@ def drain() -> None:
 
 
 def trip(answer: str, traveller: str = "ada") -> SagaInstance:
-    """A trip that went as far as the bank's answer lets it."""
+    """A trip that went as far as the bank's answer lets it. It goes on by itself in an hour, if at all."""
     bank.answer = answer
     saga = start_trip(traveller)
     drain()
+    an_hour_later = F("wake_at") + timedelta(hours=1)
+    SagaInstance.objects.filter(pk=saga.pk, wake_at__isnull=False).update(wake_at=an_hour_later)
+    saga.steps.filter(due_at__isnull=False).update(due_at=F("due_at") + timedelta(hours=1))
     saga.refresh_from_db()
     return saga
 

@@ -78,7 +78,7 @@ def test_the_page_follows_a_saga_and_leaves_open_what_was_opened(page: Page) -> 
 
 
 def test_a_retry_by_keyboard_alone_ends_with_what_came_of_it(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 10)
+    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 30)
     saga = trip("down")
     bank.answer = "yes"
     over = threading.Event()

@@ -84,7 +84,7 @@ def test_without_a_worker_nobody_is_told_that_the_retry_worked(operator: User) -
     ],
 )
 def test_a_retry_tells_the_real_outcome(monkeypatch: pytest.MonkeyPatch, answer: str, told: str) -> None:
-    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 10)
+    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 30)
     saga = trip("down")
     grace = staff("grace", "view_sagainstance", "retry_saga")
     bank.answer = answer

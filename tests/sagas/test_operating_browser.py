@@ -45,7 +45,7 @@ def workers_and_sweeper() -> Iterator[None]:
 
 
 def test_turning_back_is_looked_at_and_confirmed_by_keyboard_alone(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 10)
+    monkeypatch.setattr("sagas.admin.operating.FOLLOW_SECONDS", 30)
     saga = trip("lost")
     page.goto(url("change", saga))
     page.locator("#offer-compensate").focus()
