@@ -30,7 +30,7 @@ from tests.sagas.plans import Transfer, TransferData, Trip, TripData, World
 
 # How long Redis is waited for here: longer than the shop does, as a machine may be busy with other things.
 WAIT_S = 1.0
-# What may take one wait then, half of what others wait for Redis.
+# One wait and what comes with it takes less, and the ten seconds that others wait for Redis are more.
 AT_MOST = 5.0
 
 
