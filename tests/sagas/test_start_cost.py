@@ -255,9 +255,10 @@ def test_a_child_of_this_process_hints_on_a_line_of_its_own(world: World, own_re
 
 def test_the_hint_of_a_process_that_ends_at_once_arrives(own_redis: Process, settings):
     jobs._queue().empty()
+    hints = f"from sagas import jobs; jobs.PATIENCE_S = {10 * WAIT_S}; jobs.hint()"
 
     subprocess.run(
-        [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", "from sagas.jobs import hint; hint()"],
+        [sys.executable, "manage.py", "shell", "--verbosity=0", "-c", hints],
         env={**os.environ, "REDIS_URL": settings.REDIS_URL, "DEBUG": "true"},
         check=True,
     )
