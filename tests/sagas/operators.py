@@ -171,7 +171,7 @@ def drain() -> None:
 
 
 def trip(answer: str, traveller: str = "ada") -> SagaInstance:
-    """A trip that went as far as the bank's answer lets it. It goes on by itself in an hour, if at all."""
+    """A trip that went as far as the bank's answer lets it. By itself it goes on after an hour at the soonest."""
     bank.answer = answer
     saga = start_trip(traveller)
     drain()

@@ -96,7 +96,7 @@ def test_a_page_without_a_database_says_whether_to_come_back(
     assert "10.1.2.3" not in response.text
 
 
-@pytest.mark.parametrize("address", ["/", "/product/mug/", "/admin/", "/readyz"])
+@pytest.mark.parametrize("address", ["/", "/product/mug/", "/cart/", "/admin/"])
 def test_also_where_errors_are_shown_nobody_is_shown_one_of_a_database_that_is_away(
     mug: Product, client: Client, ada: User, settings: Any, address: str
 ) -> None:
