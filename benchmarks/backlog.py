@@ -5,8 +5,6 @@ A small backlog first, then a big one: the rates should be alike, and neither hi
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import redis
 
-from benchmarks import database, servers
+from benchmarks import database, servers, shipped
 from benchmarks.crew import Crew
 from benchmarks.work import Batch
 
@@ -74,17 +72,12 @@ def drain(count: int) -> Figures:
 
 @contextmanager
 def _workers() -> Iterator[list[int]]:
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
     # A sweeper as well, as in the shop: no hint of the start has to be there any more.
-    commands = ["saga_worker"] * WORKERS + ["saga_sweeper"]
-    processes = [subprocess.Popen([sys.executable, "manage.py", command], env=env) for command in commands]  # noqa: S603
+    processes = shipped.begin(*["saga_worker"] * WORKERS, "saga_sweeper")
     try:
         yield [process.pid for process in processes[:WORKERS]]
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
+        shipped.end(processes)
 
 
 def _memory_mb(pid: int) -> float:

@@ -1,8 +1,6 @@
 """What is left behind by a process that is killed in the middle of a transfer, and who has to clear it away."""
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import errors, sql
 
-from benchmarks import database
+from benchmarks import database, shipped
 from benchmarks.crew import Crew
 from benchmarks.transfer_app import accounts, there
 from benchmarks.work import Batch
@@ -92,16 +90,11 @@ def _run_into_death(crew: Crew, asked_for: Path) -> None:
 
 @contextmanager
 def _saga_workers() -> Iterator[None]:
-    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
-    commands = ["saga_worker", "saga_worker", "saga_sweeper"]
-    processes = [subprocess.Popen([sys.executable, "manage.py", command], env=env) for command in commands]  # noqa: S603
+    processes = shipped.begin("saga_worker", "saga_worker", "saga_sweeper")
     try:
         yield
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(30)
+        shipped.end(processes)
 
 
 def _in_doubt() -> str:

@@ -5,12 +5,10 @@ No worker runs: only what the caller of `start` pays is measured. Rounds of both
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 from statistics import median
 
-from benchmarks import database, servers
+from benchmarks import database, servers, shipped
 from benchmarks.work import Batch
 
 # From the start of the process to its first heartbeat: from then on it takes hints.
@@ -72,7 +70,7 @@ def worker_start() -> float:
     server = redis.Redis.from_url(os.environ["REDIS_URL"])
     before = int(str(server.scard(_WORKERS)))
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "manage.py", "saga_worker"])
+    (process,) = shipped.begin("saga_worker")
     try:
         while int(str(server.scard(_WORKERS))) == before:
             if process.poll() is not None:
@@ -80,8 +78,7 @@ def worker_start() -> float:
             time.sleep(0.01)
         return time.perf_counter() - began
     finally:
-        process.terminate()
-        process.wait(30)
+        shipped.end([process])
 
 
 def main() -> None:

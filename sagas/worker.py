@@ -14,6 +14,7 @@ import redis
 from django.conf import settings
 from redis.client import Pipeline
 from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
@@ -49,6 +50,9 @@ class _Hints(Queue):
         cls, queues: Iterable[Queue], timeout: int | None, connection: redis.Redis, *_: Any, **__: Any
     ) -> tuple[Job, Queue] | None:
         """RQ would keep it elsewhere until it is followed, and describe the queue and the job anew."""
+        if driver.stopping():
+            # The signal came after RQ's own look, before the worker was idle; nobody looks again.
+            raise StopRequested
         (queue,) = queues
         taken = cls.lpop([queue.key], timeout, connection=connection)
         return None if taken is None else (_Hint.fetch(as_text(taken[1]), connection), queue)
@@ -114,22 +118,24 @@ def run(*, burst: bool = False) -> None:
     """Work until told to stop. While Redis is away, look again every second; the sweeper drives meanwhile."""
     if not burst:
         threading.Thread(target=watch_over_sweepers, name="watch-over-sweepers", daemon=True).start()
-    while not driver.stopping():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: driver.stop())
-        connection = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=CONNECT_WITHIN_S)
-        try:
-            worker = SagaWorker(
-                [QUEUE],
-                name=f"saga-{secrets.token_hex(8)}",
-                connection=connection,
-                serializer=JSONSerializer,
-                log_job_description=False,
-            )
-            worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
-            if burst:
-                return
-        except redis.RedisError as error:
-            logger.warning("Redis is away, trying again: %s", error)
-        # RQ also gives up on its own, after errors it does not know.
-        driver.wait_to_stop(1.0)
+    # RQ's handler raises it also where RQ does not work, between one worker and the next.
+    with suppress(StopRequested):
+        while not driver.stopping():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: driver.stop())
+            connection = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=CONNECT_WITHIN_S)
+            try:
+                worker = SagaWorker(
+                    [QUEUE],
+                    name=f"saga-{secrets.token_hex(8)}",
+                    connection=connection,
+                    serializer=JSONSerializer,
+                    log_job_description=False,
+                )
+                worker.work(burst=burst, logging_level="WARNING", with_scheduler=False)
+                if burst:
+                    return
+            except redis.RedisError as error:
+                logger.warning("Redis is away, trying again: %s", error)
+            # RQ also gives up on its own, after errors it does not know.
+            driver.wait_to_stop(1.0)

@@ -1,11 +1,9 @@
 """The shipped engine: orders are started through its public API, and `manage.py saga_worker` drives them."""
 
 import os
-import subprocess
-import sys
 import time
 
-from benchmarks import database
+from benchmarks import database, shipped
 from benchmarks.crew import Crew, serve
 from benchmarks.work import Batch
 
@@ -21,8 +19,7 @@ class Ours:
     commands: tuple[str, ...] = ("saga_worker",) * WORKERS
 
     def prepare(self) -> None:
-        env = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
-        self.workers = [subprocess.Popen([sys.executable, "manage.py", name], env=env) for name in self.commands]  # noqa: S603
+        self.workers = shipped.begin(*self.commands)
         self.starters = Crew(self.module, STARTERS)
         self.run(Batch(first=999_000_000, count=20))  # the workers have started when these are done
 
@@ -39,10 +36,7 @@ class Ours:
 
     def clean(self) -> None:
         self.starters.stop()
-        for worker in self.workers:
-            worker.terminate()
-        for worker in self.workers:
-            worker.wait(30)
+        shipped.end(self.workers)
 
 
 def main() -> None:

@@ -267,6 +267,47 @@ def test_a_signal_before_the_work_begins_is_not_forgotten(world: World, monkeypa
     assert SagaInstance.objects.get().status == "PENDING"
 
 
+def test_a_signal_between_the_work_and_the_wait_for_more_is_not_forgotten(world: World, monkeypatch):
+    queue_names, lpop, told_before_it_waits = SagaWorker.queue_names, worker._Hints.lpop, []
+
+    def told_to_stop(self):
+        if self.get_state() == WorkerStatus.BUSY:
+            signal.raise_signal(signal.SIGTERM)
+        return queue_names(self)
+
+    def look(keys, timeout, connection):
+        told_before_it_waits.append(driver.stopping())
+        return lpop(keys, None, connection=connection)
+
+    monkeypatch.setattr(SagaWorker, "queue_names", told_to_stop)
+    monkeypatch.setattr(worker._Hints, "lpop", look)
+    begin_trip()
+
+    worker.run()
+
+    assert driver.stopping()
+    assert told_before_it_waits == [False]
+    assert SagaInstance.objects.get().status == "COMPLETED"
+
+
+def test_a_signal_after_rq_has_given_up_ends_it_as_any_other(world: World, monkeypatch):
+    told = []
+
+    def gone(self, *_):
+        raise redis.ConnectionError("gone")
+
+    def told_to_stop(seconds):
+        told.append(seconds)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(SagaWorker, "dequeue_job_and_maintain_ttl", gone)
+    monkeypatch.setattr(driver, "wait_to_stop", told_to_stop)
+
+    worker.run()  # comes back
+
+    assert told == [1.0]
+
+
 def test_a_drain_whose_connection_broke_since_the_last_one_gets_another(world: World):
     """That is asked for once a second, and here it is too soon."""
     driver.drain_due()
