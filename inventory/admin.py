@@ -51,7 +51,8 @@ class MovementForm(ModelForm):
 
     def clean(self) -> dict[str, Any]:
         entry = super().clean() or self.cleaned_data
-        item = StockItem.objects.filter(sku=entry.get("sku")).first()
+        # Held until the line is written: the admin saves in the same transaction.
+        item = StockItem.objects.select_for_update(no_key=True).filter(sku=entry.get("sku")).first()
         if item is None:
             self.add_error("sku", "There is no stock item with this sku.")
         elif entry.get("kind") == "WRITTEN_OFF" and entry.get("quantity", 0) > item.available:
