@@ -113,7 +113,7 @@ def confirm(saga_id: UUID, request: Request, *, step: str) -> Operation:
             raise machine.NotAllowed(f"Nobody has proposed what became of {step}.")
         if proposal.actor_id == request.actor.pk:
             raise AnotherPerson(f"You proposed what became of {step}; somebody else has to confirm it.")
-        if proposal.attempts != saga.state.steps[planned.position].action_attempts:
+        if proposals.is_outdated(proposal, planned):
             raise machine.NotAllowed(f"{step} was tried again since it was proposed; find out and propose anew.")
         value = _valid_receipt(planned, proposal.receipt) if proposal.happened else None
         after = interventions.resolve(

@@ -35,7 +35,7 @@ class DeniedOperation(models.Model):
 class Proposal(models.Model):
     """What one person says became of an unknown outcome, until a second person confirms it.
 
-    ``attempts`` is the count of the step's attempts then: what was asked again since may have another answer.
+    ``attempts`` is the count of the step's attempts then: what was tried again since may have come to something else.
     """
 
     saga = models.ForeignKey(SagaInstance, on_delete=models.CASCADE, related_name="proposals")

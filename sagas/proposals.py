@@ -9,8 +9,11 @@ from uuid import UUID
 from django.conf import settings
 
 from sagas.hooks import is_unreadable, stake_of
+from sagas.models import StepAttempt
 from sagas.operator_models import Proposal
+from sagas.outcomes import OutcomeKind
 from sagas.plan import PlannedStep
+from sagas.states import Side
 from sagas.store import LoadedSaga
 
 if TYPE_CHECKING:
@@ -34,6 +37,17 @@ def of_saga(saga_id: UUID) -> list[Proposal]:
 
 def of_step(saga_id: UUID, step: str) -> Proposal | None:
     return Proposal.objects.filter(saga_id=saga_id, step=step).select_related("actor").first()
+
+
+def is_outdated(proposal: Proposal, step: PlannedStep) -> bool:
+    """Whether the step was tried since in a way that may have had an effect.
+
+    An attempt that certainly had none, such as one that never reached the other side, leaves true what was proposed.
+    """
+    since = StepAttempt.objects.filter(
+        saga_id=proposal.saga_id, position=step.position, side=Side.ACTION, number__gt=proposal.attempts
+    )
+    return since.exclude(outcome=OutcomeKind.TRANSIENT).exists()
 
 
 def keep(saga: LoadedSaga, step: PlannedStep, request: "Request", *, happened: bool, receipt: Any) -> None:

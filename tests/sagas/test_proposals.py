@@ -20,6 +20,7 @@ from tests.racing import race
 from tests.sagas.operators import (
     Journey,
     answers,
+    bank,
     bank_is_itself_again,
     by_root,
     client_of,
@@ -114,6 +115,19 @@ def test_nobody_confirms_what_they_proposed_and_that_they_tried_is_written_down(
 
     assert (action_of(saga), Proposal.objects.count()) == ("UNKNOWN", 1)
     assert (DeniedOperation.objects.get().actor, DeniedOperation.objects.get().name) == (grace, "confirm")
+
+
+def test_that_the_bank_was_down_since_leaves_a_proposal_as_it_is(grace: User) -> None:
+    saga = trip("lost")
+    propose(saga)
+    bank.answer = "down"
+    by_root(operations.retry, saga)
+    drain()
+    assert list(saga.attempts.filter(step="pay").values_list("outcome", flat=True)) == ["UNKNOWN", "TRANSIENT"]
+
+    operations.confirm(saga.pk, ask(grace, saga), step="pay")
+
+    assert action_of(saga) != "UNKNOWN"
 
 
 def test_what_was_asked_again_since_is_not_confirmed(grace: User) -> None:
