@@ -193,7 +193,7 @@ def _as_api_exception(error: BaseException | None) -> exceptions.APIException:
         case SuspiciousOperation() | BadRequest() | UnreadablePostError():
             return exceptions.ParseError("The request could not be read.")
         case Exception() if is_weather(error):
-            logger.warning("the database did not answer: %s", error)
+            logger.warning("the database did not answer: %s", error, exc_info=error)
             return Unavailable()
         case _:
             return InternalError()

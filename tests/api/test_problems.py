@@ -82,6 +82,8 @@ def test_a_database_that_does_not_answer_is_a_503(
     assert (response.status_code, response.json()["type"]) == (503, "/problems/unavailable")
     assert response.headers["Retry-After"] == "5"
     assert "10.1.2.3" not in response.text
+    [record] = [record for record in caplog.records if record.name == "api"]
+    assert record.exc_info is not None, "which query it was stays in the dark"
 
 
 @pytest.mark.django_db(transaction=True)
