@@ -10,7 +10,7 @@ from config.problems import STANDARD, slug_of, title_of
 
 
 def problem_kinds() -> dict[str, type[exceptions.APIException]]:
-    """Every type of problem the API answers, by the last part of its ``type``; all of them once the views are loaded."""
+    """Every type of problem the API answers, by the last part of its ``type``; all once the views are loaded."""
     kinds = {}
     queue: list[type[exceptions.APIException]] = [exceptions.APIException]
     while queue:
