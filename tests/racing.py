@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from time import sleep
 from typing import Any
 
-from django.db import connections
+from django.db import connection, connections
 
 
 def race(functions: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -29,3 +30,15 @@ def race(functions: Sequence[Callable[[], Any]]) -> list[Any]:
         thread.join(timeout=60)
         assert not thread.is_alive()
     return results
+
+
+def until_somebody_waits() -> None:
+    """For a lock that this transaction has."""
+    waits_for_us = "SELECT EXISTS (SELECT FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            cursor.execute(waits_for_us)
+            if cursor.fetchone() == (True,):
+                return
+            sleep(0.01)
+    raise AssertionError("nobody waits")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from threading import Thread
-from time import sleep
 
 import psycopg
 import pytest
@@ -18,6 +17,7 @@ from sagas.engine import Moved, work, work_together
 from sagas.models import LockWaiter, SagaInstance, SemanticLock
 from sagas.outcomes import Refused
 from sagas.services import OnConflict, start, turn_back
+from tests.racing import until_somebody_waits
 from tests.sagas import plans
 from tests.sagas.conftest import begin
 from tests.sagas.plans import TripData, World, inspection
@@ -341,17 +341,6 @@ def test_newer_code_without_locks_lets_go_of_what_older_code_took_while_it_waite
 
     assert (turned, statuses_of(saga)) == ([True], ["COMPENSATED"])
     assert not SemanticLock.objects.exists()
-
-
-def until_somebody_waits() -> None:
-    """For a lock that this transaction has."""
-    with connection.cursor() as cursor:
-        for _ in range(500):
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone() == (True,):
-                return
-            sleep(0.01)
-    raise AssertionError("nobody waits")
 
 
 # --- one saga alone -------------------------------------------------------------------------------
