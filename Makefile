@@ -29,7 +29,7 @@ chaos: .venv/installed-dev  ## break the running shop for SECONDS (SEED, ORDERS_
 		$(if $(ORDERS_PER_SECOND),--orders-per-second $(ORDERS_PER_SECOND)) $(if $(WORKERS),--workers $(WORKERS))
 
 # What both tables take: the variables that were given, as they were given.
-SIZES := $(foreach name,ONLY CONTENDERS ROUNDS SAGAS SLOW,$(if $($(name)),$(name)=$($(name))))
+SIZES := $(foreach name,ONLY CONTENDERS ROUNDS SAGAS SLOW,$(if $($(name)),$(name)='$($(name))'))
 
 bench: .venv/installed-dev  ## measure against plain loops (ONLY, CONTENDERS, ROUNDS, SAGAS, SLOW); more: python -m benchmarks.{backlog,crowding,growth,slow_bank,starting,two_phase_commit}
 	@$(SIZES) $(BIN)/python -m benchmarks

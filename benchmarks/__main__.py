@@ -4,6 +4,7 @@ CONTENDERS (names, or peers), ONLY (core, declined), ROUNDS, SAGAS and SLOW (in 
 """
 
 import os
+from collections.abc import Iterable
 
 from benchmarks import core, report, servers
 from benchmarks.contenders import Contender
@@ -30,32 +31,33 @@ PEERS: dict[str, type[Contender]] = {
 VARIANTS = {"core": (0, "All orders go through"), "declined": (20, "20 % declined and compensated")}
 
 
-def number(name: str, default: int) -> int:
-    return int(os.environ.get(name, default))
+def number(name: str, default: int, least: int) -> int:
+    """Raises SystemExit, with the name, for what is no such number."""
+    given = os.environ.get(name, str(default))
+    if not given.isdecimal() or int(given) < least:
+        raise SystemExit(f"{name} has to be a whole number from {least} on, not {given!r}.")
+    return int(given)
 
 
-def contenders() -> list[str]:
-    names = os.environ.get("CONTENDERS", ",".join(CONTENDERS)).replace("peers", ",".join(PEERS)).split(",")
-    if "restate" in names and not RESTATE_SERVER.exists():
-        print("Restate is left out: its server was not installed, for which npm is needed.")  # noqa: T201
-        names.remove("restate")
-    return names
+def chosen(name: str, known: Iterable[str], default: Iterable[str]) -> list[str]:
+    """What a variable names, separated by commas. Raises SystemExit, with the name, for what is not known."""
+    given = os.environ.get(name, ",".join(default)).replace("peers", ",".join(PEERS)).split(",")
+    if unknown := set(given).difference(known):
+        raise SystemExit(f"{name} has to be some of {','.join(known)}, not {', '.join(map(repr, sorted(unknown)))}.")
+    return given
 
 
 def main() -> None:
-    names = contenders()
-    variants = os.environ.get("ONLY", ",".join(VARIANTS)).split(",")
-    for variant in variants:
+    names = chosen("CONTENDERS", CONTENDERS | PEERS, CONTENDERS)
+    if "restate" in names and not RESTATE_SERVER.exists():
+        print("Restate is left out: its server was not installed, for which npm is needed.")  # noqa: T201
+        names.remove("restate")
+    rounds, count, slow = number("ROUNDS", 5, 1), number("SAGAS", 1_000, 1), number("SLOW", 25, 0)
+    for variant in chosen("ONLY", VARIANTS, VARIANTS):
         percent, title = VARIANTS[variant]
         with servers.running() as these:
-            figures = core.measure(
-                these,
-                [(CONTENDERS | PEERS)[name]() for name in names],
-                rounds=number("ROUNDS", 5),
-                count=number("SAGAS", 1_000),
-                percent=percent,
-                slow=number("SLOW", 25),
-            )
+            contenders = [(CONTENDERS | PEERS)[name]() for name in names]
+            figures = core.measure(these, contenders, rounds=rounds, count=count, percent=percent, slow=slow)
             print(report.write(variant, title, figures), flush=True)  # noqa: T201 - what it is for
 
 
