@@ -3,19 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 PATIENCE_S = 30
 
 
-def begin(*commands: str) -> list["subprocess.Popen[bytes]"]:
+def begin(*commands: str) -> list[subprocess.Popen[bytes]]:
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
     return [subprocess.Popen([sys.executable, "manage.py", command], env=env) for command in commands]  # noqa: S603
 
 
-def end(processes: "Iterable[subprocess.Popen[bytes]]") -> None:
+def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     """Ask all to end. One that does not within half a minute raises TimeoutExpired, and none is left behind."""
-    processes = list(processes)
     for process in processes:
         process.terminate()
     try:
